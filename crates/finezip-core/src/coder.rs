@@ -1,0 +1,60 @@
+//! What turns distributions and tokens into a payload, and a payload back into tokens.
+//!
+//! A coder works a step at a time, on all lanes of the step together, so that an implementation
+//! may share the work over threads; the order within a step is that of its entries, in both
+//! directions.
+
+use crate::error::Result;
+use crate::logits::Rows;
+use crate::record::Record;
+use crate::schedule::StepEntry;
+use crate::tokenizer::TokenId;
+
+/// What a coder knows of a frame before its first step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameShape {
+    /// Logits a row.
+    pub vocab_size: usize,
+    /// Lanes of the plan.
+    pub lanes: usize,
+    /// Tokens in the frame.
+    pub tokens: usize,
+    /// Bytes of text the frame's tokens stand for.
+    pub bytes: usize,
+}
+
+/// A way of coding tokens under the distributions a model gives them.
+pub trait Coder: Send + Sync {
+    /// Name, version and every parameter: enough to make the same coder again.
+    fn record(&self) -> Record;
+
+    /// Opens an encoder for one frame.
+    fn encoder<'a>(&'a self, shape: FrameShape) -> Result<Box<dyn Encoder + 'a>>;
+
+    /// Opens a decoder for one frame's payload.
+    fn decoder<'a>(&'a self, shape: FrameShape, payload: &'a [u8])
+    -> Result<Box<dyn Decoder + 'a>>;
+}
+
+/// Codes the tokens of one frame.
+pub trait Encoder: Send {
+    /// Codes one step: `tokens[i]` under `rows.row(i)` for `entries[i]`.
+    fn encode(&mut self, entries: &[StepEntry], rows: Rows<'_>, tokens: &[TokenId]) -> Result<()>;
+
+    /// Ends the frame and returns its payload.
+    fn finish(self: Box<Self>) -> Result<Vec<u8>>;
+}
+
+/// Decodes the tokens of one frame.
+pub trait Decoder: Send {
+    /// Decodes one step: writes the token of `entries[i]`, given `rows.row(i)`, to `tokens[i]`.
+    fn decode(
+        &mut self,
+        entries: &[StepEntry],
+        rows: Rows<'_>,
+        tokens: &mut [TokenId],
+    ) -> Result<()>;
+
+    /// Ends the frame; an error if the payload does not end where its tokens do.
+    fn finish(self: Box<Self>) -> Result<()>;
+}

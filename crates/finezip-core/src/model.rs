@@ -1,0 +1,128 @@
+//! What computes logits: the language model (engine and weights together) and its sessions.
+//!
+//! A session holds one KV cache for several *lanes*, independent streams of tokens that are
+//! computed as one batch. Prefill and single steps are the same call: a lane is fed any number of
+//! tokens, and as many of the last of them as asked for give a row of logits.
+
+use std::fmt;
+
+use crate::error::Result;
+use crate::logits::Logits;
+use crate::record::Record;
+use crate::tokenizer::TokenId;
+
+/// A BLAKE3 hash that names weights (or a tokenizer, or an adapter) exactly.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// The hash in 64 lower-case hexadecimal digits.
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_hex())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({})", self.to_hex())
+    }
+}
+
+/// On which machines an engine computes the same logits, bit for bit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exactness {
+    /// Logits are a function of weights and tokens alone: any machine, any thread count, any
+    /// batch. Such an engine may be fed several tokens a lane in one direction and one in the
+    /// other.
+    Everywhere,
+    /// Logits repeat only on the same kind of machine and through the very same shapes; the
+    /// string names the kind (instruction set, operating system).
+    SameMachineKind(String),
+}
+
+/// What an archive says of the model it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelIdentity {
+    /// The catalog's name, or the file's.
+    pub name: String,
+    /// BLAKE3 of the weights as stored (for a GGUF file: of the file, tokenizer included).
+    pub fingerprint: Fingerprint,
+    /// The engine with the version of its arithmetic and every parameter that changes logits.
+    pub engine: Record,
+    /// Where its logits repeat.
+    pub exactness: Exactness,
+}
+
+/// What a token sees: itself and `tokens - 1` tokens before it in its lane, and in addition the
+/// lane's first `sinks` tokens once those have left the window (attention sinks, Xiao et al. 2023).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Tokens a position can see, itself included.
+    pub tokens: usize,
+    /// First tokens of the lane that stay visible for ever.
+    pub sinks: usize,
+    /// True where lanes may run past `tokens` without a reset.
+    pub rolling: bool,
+}
+
+/// The size of a session: what its memory is set by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionShape {
+    /// Number of lanes, numbered from 0.
+    pub lanes: usize,
+    /// What a token of any lane sees.
+    pub window: Window,
+}
+
+/// Tokens for one lane in one call.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneFeed<'a> {
+    /// The lane, below [`SessionShape::lanes`].
+    pub lane: usize,
+    /// Tokens that follow what the lane has been fed since its last reset.
+    pub tokens: &'a [TokenId],
+    /// How many of the last of `tokens` give a row of logits (0 to `tokens.len()`).
+    pub rows: usize,
+}
+
+/// Weights and arithmetic that turn tokens into logits.
+pub trait LanguageModel: Send + Sync {
+    /// What an archive must name to find this model again.
+    fn identity(&self) -> &ModelIdentity;
+
+    /// Number of logits in a row; token ids are below it.
+    fn vocab_size(&self) -> usize;
+
+    /// The token every lane begins with, so that its first real token has a distribution.
+    fn start_token(&self) -> TokenId;
+
+    /// The longest window the model is made for, in tokens.
+    fn max_window(&self) -> usize;
+
+    /// Whether lanes may run past the window without a reset.
+    fn can_roll(&self) -> bool;
+
+    /// Bytes of memory one lane takes in a session with this window.
+    fn lane_bytes(&self, window: Window) -> u64;
+
+    /// Opens a session with all lanes empty.
+    fn open_session<'a>(&'a self, shape: SessionShape) -> Result<Box<dyn Session + 'a>>;
+}
+
+/// The state of several lanes: what has been fed to each since its last reset.
+pub trait Session: Send {
+    /// Feeds tokens to lanes (each lane at most once a call) and fills `logits` with one row a
+    /// requested position, in the order of `feeds` and of the tokens within each.
+    ///
+    /// After an error the session's state is unspecified and it must be dropped.
+    fn feed(&mut self, feeds: &[LaneFeed<'_>], logits: &mut Logits) -> Result<()>;
+
+    /// Empties a lane.
+    fn reset(&mut self, lane: usize) -> Result<()>;
+}
