@@ -10,11 +10,13 @@ pub mod coder;
 pub mod error;
 pub mod logits;
 pub mod model;
+pub mod range;
 pub mod record;
 pub mod schedule;
+pub mod softmax;
 pub mod tokenizer;
 
-pub use coder::{Coder, Decoder, Encoder, FrameShape};
+pub use coder::{Coder, Decoder, Encoder, FrameShape, ReferenceCoder};
 pub use error::{Error, Result};
 pub use logits::{Logits, Rows};
 pub use model::{
