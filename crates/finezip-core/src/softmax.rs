@@ -54,8 +54,8 @@ pub fn weight(difference: f32) -> u32 {
     let mut power = 1.540_353e-4_f32;
     power = power * x + 1.333_355_8e-3;
     power = power * x + 9.618_129e-3;
-    power = power * x + 5.550_410_9e-2;
-    power = power * x + 2.402_265_1e-1;
+    power = power * x + 5.550_411e-2;
+    power = power * x + 2.402_265e-1;
     power = power * x + 6.931_472e-1;
     power = power * x + 1.0;
     let exponent =
