@@ -166,7 +166,7 @@ impl ArchiveIndex {
         let mut written = 0;
         for frame in &self.frames {
             let text_end = frame.text_offset + frame.header.original_bytes;
-            if text_end <= range.start || frame.text_offset >= range.end {
+            if range.is_empty() || text_end <= range.start || frame.text_offset >= range.end {
                 continue;
             }
             let needs_parts = matches!(frame.header.method, Method::Model { .. } | Method::Bytes);
