@@ -135,7 +135,7 @@ impl KvCache {
             &rows[start..end]
         };
         let (isa, head_width, kv_heads) = (context.isa(), self.head_width, self.kv_heads);
-        let write = |index: usize, head: ((&mut [u8], &mut [f32]), (&mut [u8], &mut [f32]))| {
+        let write = |index: usize, head: (Stored<'_>, Stored<'_>)| {
             let ((head_keys, key_scales), (head_values, value_scales)) = head;
             let (lane, head) = (index / kv_heads, index % kv_heads);
             let columns = head * head_width..(head + 1) * head_width;
@@ -183,6 +183,9 @@ impl KvCache {
         }
     }
 }
+
+/// The bytes of a head's keys or values, and their scales.
+type Stored<'a> = (&'a mut [u8], &'a mut [f32]);
 
 /// One head of one lane: blocks of 16 slots in the layout that the module describes.
 #[derive(Clone, Copy)]
