@@ -32,6 +32,18 @@ impl AlignedBytes {
         self.lines.resize(length.div_ceil(LINE), Line([0; LINE]));
         self.length = length;
     }
+
+    /// The bytes as floats.
+    pub(super) fn as_floats(&self) -> &[f32] {
+        // SAFETY: the buffer is aligned to a line and initialised; every bit pattern is a float.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length / 4) }
+    }
+
+    /// The bytes as floats, for writing.
+    pub(super) fn as_floats_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as in `as_floats`, and the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length / 4) }
+    }
 }
 
 impl std::ops::Deref for AlignedBytes {

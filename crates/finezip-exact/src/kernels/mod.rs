@@ -25,20 +25,28 @@
 #![allow(unsafe_code)]
 
 mod aligned;
+mod attention;
 mod context;
 mod elementwise;
 mod error;
+mod float;
 mod int8;
 mod isa;
+mod kv_cache;
 mod quantize;
+mod rows;
 mod scalar;
 mod shared;
 
+pub use attention::{AttentionItem, Segment, attention};
 pub use context::Context;
 pub use elementwise::{
     RopeLayout, add_assign, exp, gelu_tanh_gate, hadamard_64, rms_norm, rope, silu_gate,
 };
 pub use error::KernelError;
+pub use float::{F32Weights, gemm_f32};
 pub use int8::{Int8Weights, gemm_int8, gemm_int8_add, gemm_int8_with_maxima};
 pub use isa::Isa;
+pub use kv_cache::{KvCache, KvSlot};
 pub use quantize::QuantizedRows;
+pub use rows::StridedRows;

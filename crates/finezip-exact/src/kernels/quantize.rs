@@ -17,7 +17,7 @@ use super::isa::per_isa;
 pub(super) const MAX_DEPTH: usize = 1 << 17;
 
 /// Smallest row maximum that is not taken for zero: 2^-100.
-const SMALLEST_MAXIMUM: f32 = 7.888_609e-31;
+pub(super) const SMALLEST_MAXIMUM: f32 = 7.888_609e-31;
 
 /// Adding and taking away this rounds an `f32` below 2^22 to an integer, half to even.
 pub(super) const ROUNDING: f32 = 12_582_912.0;
@@ -172,22 +172,37 @@ impl QuantizedRows {
 per_isa! {
     /// Writes the integers of a row and returns its scale and the sum of its integers.
     fn quantize_row(x: &[f32], quantized: &mut [u8]) -> (f32, i32) {
-        // Absolute values of floats order as their bits do.
-        let maximum = x.iter().fold(0, |maximum: u32, v| maximum.max(v.to_bits() & 0x7fff_ffff));
-        let maximum = f32::from_bits(maximum);
-        if !(SMALLEST_MAXIMUM..=f32::MAX).contains(&maximum) {
-            quantized.fill(0);
-            return (if maximum < SMALLEST_MAXIMUM { 0.0 } else { f32::NAN }, 0);
-        }
-        let inverse = 127.0 / maximum;
-        let mut sum = 0;
-        for (quantized, v) in quantized.iter_mut().zip(x) {
-            let integer = rounded(v * inverse);
-            *quantized = integer as u8;
-            sum += integer;
-        }
-        (maximum / 127.0, sum)
+        quantize_body(x, quantized)
     }
+}
+
+/// Writes the integers of a row and returns its scale and the sum of its integers.
+#[inline(always)]
+pub(super) fn quantize_body(x: &[f32], quantized: &mut [u8]) -> (f32, i32) {
+    let Some(maximum) = largest_magnitude(x) else {
+        quantized.fill(0);
+        return (f32::NAN, 0);
+    };
+    if maximum < SMALLEST_MAXIMUM {
+        quantized.fill(0);
+        return (0.0, 0);
+    }
+    let inverse = 127.0 / maximum;
+    let mut sum = 0;
+    for (quantized, v) in quantized.iter_mut().zip(x) {
+        let integer = rounded(v * inverse);
+        *quantized = integer as u8;
+        sum += integer;
+    }
+    (maximum / 127.0, sum)
+}
+
+/// The largest absolute value of a row, 0 for an empty one, none if a value is not finite.
+#[inline(always)]
+pub(super) fn largest_magnitude(x: &[f32]) -> Option<f32> {
+    // Absolute values of floats order as their bits do.
+    let bits = x.iter().fold(0, |maximum: u32, v| maximum.max(v.to_bits() & 0x7fff_ffff));
+    Some(f32::from_bits(bits)).filter(|maximum| maximum.is_finite())
 }
 
 /// A value below 2^22 rounded to an integer, half to even.

@@ -45,3 +45,31 @@ fn dot_panel(x: &[u8], panel: &[u8]) -> [i32; PANEL] {
     }
     sums
 }
+
+/// Query bytes times blocks of keys; see [`super::attention`].
+pub(super) fn score_sums(queries: &[u8], keys: &[u8], shape: [usize; 3], dots: &mut [i32]) {
+    let [_, width, stride] = shape;
+    for (query, dots) in queries.chunks_exact(width).zip(dots.chunks_mut(stride)) {
+        for (block, dots) in keys.chunks_exact(PANEL * width).zip(dots.chunks_exact_mut(PANEL)) {
+            dots.copy_from_slice(&dot_panel(query, block));
+        }
+    }
+}
+
+/// Weight bytes times blocks of values; see [`super::attention`].
+pub(super) fn value_sums(weights: &[u8], values: &[u8], shape: [usize; 3], sums: &mut [i32]) {
+    let [_, width, stride] = shape;
+    for (weights, sums) in weights.chunks(stride).zip(sums.chunks_exact_mut(width)) {
+        for (weights, values) in weights.chunks_exact(4).zip(values.chunks_exact(4 * width)) {
+            let weights = [weights[0], weights[1], weights[2], weights[3]];
+            let weights = weights.map(|byte| i32::from(byte as i8));
+            for (sum, values) in sums.iter_mut().zip(values.chunks_exact(4)) {
+                let dot = weights[0] * i32::from(values[0])
+                    + weights[1] * i32::from(values[1])
+                    + weights[2] * i32::from(values[2])
+                    + weights[3] * i32::from(values[3]);
+                *sum = sum.wrapping_add(dot);
+            }
+        }
+    }
+}
