@@ -1,0 +1,126 @@
+//! What can go wrong with a model's files, with what was expected and what was found.
+
+use std::path::PathBuf;
+
+/// The result of anything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong with a model's files.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// A file does not follow its format.
+    #[error("{file}, byte {offset}: expected {expected}, found {found}")]
+    Malformed {
+        /// The file's name.
+        file: String,
+        /// Where in the file, in bytes from its start.
+        offset: u64,
+        /// What the format asks for.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+
+    /// A setting of the model is missing or has a value that cannot be.
+    #[error("{file}: setting {key}: expected {expected}, found {found}")]
+    Setting {
+        /// The file's name.
+        file: String,
+        /// The setting's name in the file.
+        key: String,
+        /// What is needed.
+        expected: String,
+        /// What the file says.
+        found: String,
+    },
+
+    /// The file is sound, but of a kind this crate does not read.
+    #[error("{file}: not supported: {what}")]
+    Unsupported {
+        /// The file's name.
+        file: String,
+        /// The feature, and what is supported instead.
+        what: String,
+    },
+
+    /// The checkpoint has no tensor of that name.
+    #[error("{file}: no tensor {name}")]
+    TensorMissing {
+        /// The file's name.
+        file: String,
+        /// The canonical name asked for.
+        name: String,
+    },
+
+    /// A tensor's shape does not follow from the model's settings.
+    #[error("{file}: tensor {name}: expected shape {expected:?}, found {found:?}")]
+    TensorShape {
+        /// The file's name.
+        file: String,
+        /// The canonical name.
+        name: String,
+        /// The shape that the settings ask for, rows first.
+        expected: Vec<usize>,
+        /// The shape in the file, rows first.
+        found: Vec<usize>,
+    },
+
+    /// A number of bytes or values does not fit a tensor's type.
+    #[error("{what}: expected {expected}, found {found}")]
+    Length {
+        /// What was counted.
+        what: &'static str,
+        /// The number that fits.
+        expected: usize,
+        /// The number found.
+        found: usize,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), source }
+    }
+
+    pub(crate) fn malformed(
+        file: impl Into<String>,
+        offset: u64,
+        expected: impl ToString,
+        found: impl ToString,
+    ) -> Self {
+        Self::Malformed {
+            file: file.into(),
+            offset,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+
+    pub(crate) fn setting(
+        file: impl Into<String>,
+        key: impl Into<String>,
+        expected: impl ToString,
+        found: impl ToString,
+    ) -> Self {
+        Self::Setting {
+            file: file.into(),
+            key: key.into(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+
+    pub(crate) fn unsupported(file: impl Into<String>, what: impl ToString) -> Self {
+        Self::Unsupported { file: file.into(), what: what.to_string() }
+    }
+}
