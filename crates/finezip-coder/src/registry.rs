@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use finezip_core::{Coder, Error, Record, Result, arithmetic_record};
+use finezip_core::coder::arithmetic_record;
+use finezip_core::{Coder, Error, Record, Result};
 
 use crate::arithmetic::ArithmeticCoder;
 use crate::threads::Threads;
