@@ -3,7 +3,7 @@
 //! The encoder holds an interval `[low, low + range)`; coding a symbol that owns `size` of
 //! `total` parts, after `start` parts, narrows it. `range` is kept at `2^56` or more by shifting
 //! out the top byte of `low`; a carry runs back into the bytes already written. With totals of at
-//! most `2^48` a symbol's share is exact to one part in 256 at the very worst and, for the totals
+//! most `2^49` a symbol's share is exact to one part in 128 at the very worst and, for the totals
 //! that [softmax weights](crate::softmax) have, to one in a million.
 //!
 //! The end costs one byte at the most: the value of the interval with the most trailing zeros is
@@ -11,8 +11,8 @@
 
 use crate::error::{Error, Result};
 
-/// The largest total a symbol may be coded under.
-pub const MAX_TOTAL: u64 = 1 << 48;
+/// The largest total a symbol may be coded under: room for 524,287 of the largest weights.
+pub const MAX_TOTAL: u64 = 1 << 49;
 
 const BOTTOM: u64 = 1 << 56;
 

@@ -58,10 +58,14 @@ pub fn weight(difference: f32) -> u32 {
     power = power * x + 2.402_265e-1;
     power = power * x + 6.931_472e-1;
     power = power * x + 1.0;
-    let exponent =
-        (rounded.to_bits().wrapping_sub(ROUND.to_bits())).wrapping_add(127 + WEIGHT_BITS);
-    let scaled = power * f32::from_bits(exponent << 23);
-    (scaled as i32 as u32) + 1
+    // The product `power * 2^(whole + WEIGHT_BITS)`, rounded down, is the power's significand
+    // shifted right. Written so because a conversion from float to integer keeps compilers from
+    // vectorising the loop around it.
+    let power = power.to_bits();
+    let significand = ((power << 7) & 0x3FFF_FF80) | 0x4000_0000;
+    let whole = rounded.to_bits().wrapping_sub(ROUND.to_bits());
+    let shift = 127_u32.wrapping_sub(power >> 23).wrapping_sub(whole).min(31);
+    significand.wrapping_shr(shift).wrapping_add(1)
 }
 
 #[cfg(test)]
