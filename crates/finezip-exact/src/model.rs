@@ -65,6 +65,7 @@ impl ExactModel {
             fingerprint,
             engine: Record::new(ENGINE, ARITHMETIC_VERSION)
                 .with("precision", precision.parameter()),
+            adapter: None,
             exactness: Exactness::Everywhere,
         };
         let mut ropes =
