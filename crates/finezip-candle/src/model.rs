@@ -59,6 +59,7 @@ impl CandleModel {
             name: options.name.clone().unwrap_or_else(|| checkpoint.name().to_owned()),
             fingerprint: checkpoint.fingerprint().map_err(failure)?,
             engine: options.record(group_lanes),
+            adapter: None,
             exactness: exactness.pop().ok_or_else(|| failure("the probe gave nothing"))?,
         };
         Ok(Self { identity, config, blueprint, device, group_lanes, workers })

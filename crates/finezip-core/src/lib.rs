@@ -6,20 +6,40 @@
 //! here.
 #![forbid(unsafe_code)]
 
+pub mod archive;
+pub mod bytes;
 pub mod coder;
+pub mod components;
+pub mod compress;
+pub mod decompress;
 pub mod error;
+pub mod index;
 pub mod logits;
 pub mod model;
+pub mod progress;
+pub mod range;
+pub mod read;
 pub mod record;
 pub mod schedule;
+pub mod softmax;
+mod steps;
 pub mod tokenizer;
+pub mod write;
 
-pub use coder::{Coder, Decoder, Encoder, FrameShape};
+pub use archive::{Descriptor, FrameHeader, LanguageDescriptor, Limits, Method};
+pub use bytes::ByteCoder;
+pub use coder::{Coder, Decoder, Encoder, FrameShape, ReferenceCoder};
+pub use components::{Components, Language, Resolver};
+pub use compress::{Compressor, CompressorBuilder, DEFAULT_FRAME_BYTES};
+pub use decompress::Decompressor;
 pub use error::{Error, Result};
+pub use index::{ArchiveIndex, FrameInfo, MemberInfo};
 pub use logits::{Logits, Rows};
 pub use model::{
     Exactness, Fingerprint, LaneFeed, LanguageModel, ModelIdentity, Session, SessionShape, Window,
 };
+pub use progress::{Observer, Progress, Timing};
 pub use record::Record;
-pub use schedule::{Feed, Plan, Schedule, StepEntry};
-pub use tokenizer::{TokenId, Tokenizer};
+pub use schedule::{Feed, Plan, Schedule, SingleLane, StepEntry};
+pub use tokenizer::{ByteTokenizer, TokenId, Tokenizer};
+pub use write::Summary;

@@ -55,6 +55,8 @@ pub struct ModelIdentity {
     pub fingerprint: Fingerprint,
     /// The engine with the version of its arithmetic and every parameter that changes logits.
     pub engine: Record,
+    /// BLAKE3 of the adapter (LoRA weights) merged into the weights, if any.
+    pub adapter: Option<Fingerprint>,
     /// Where its logits repeat.
     pub exactness: Exactness,
 }

@@ -56,3 +56,50 @@ pub trait Plan: Send {
     /// Replaces `entries` with those of the next step, lanes ascending; false when there is none.
     fn next_step(&mut self, entries: &mut Vec<StepEntry>) -> bool;
 }
+
+/// One lane from the frame's first token to its last: the plainest schedule, for models that see
+/// a whole frame and need no batch. `finezip-schedule` has the others.
+#[derive(Clone, Copy, Debug)]
+pub struct SingleLane {
+    window_tokens: usize,
+}
+
+impl SingleLane {
+    /// A lane whose tokens see `window_tokens` tokens, themselves included.
+    pub fn new(window_tokens: usize) -> Self {
+        Self { window_tokens }
+    }
+}
+
+impl Schedule for SingleLane {
+    fn record(&self) -> Record {
+        Record::new("single-lane", 1).with("window", self.window_tokens as u64)
+    }
+
+    fn window(&self) -> Window {
+        Window { tokens: self.window_tokens, sinks: 0, rolling: true }
+    }
+
+    fn lanes(&self, _tokens: usize) -> usize {
+        1
+    }
+
+    fn max_lanes(&self) -> usize {
+        1
+    }
+
+    fn plan(&self, tokens: usize, _lanes: usize) -> Box<dyn Plan> {
+        Box::new(0..tokens)
+    }
+}
+
+/// The plan of [`SingleLane`].
+impl Plan for std::ops::Range<usize> {
+    fn next_step(&mut self, entries: &mut Vec<StepEntry>) -> bool {
+        entries.clear();
+        let Some(index) = self.next() else { return false };
+        let feed = if index == 0 { Feed::Restart { from: 0 } } else { Feed::Continue };
+        entries.push(StepEntry { lane: 0, index, feed });
+        true
+    }
+}

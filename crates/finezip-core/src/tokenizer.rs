@@ -29,3 +29,43 @@ pub trait Tokenizer: Send + Sync {
     /// The bytes a token stands for; empty for special tokens and ids out of range.
     fn token_bytes(&self, token: TokenId) -> &[u8];
 }
+
+/// A token for every byte, ids 0 to 255.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByteTokenizer;
+
+/// Every byte, so that a token's bytes are a slice of it.
+static BYTES: [u8; 256] = {
+    let mut bytes = [0; 256];
+    let mut value = 0;
+    while value < 256 {
+        bytes[value] = value as u8;
+        value += 1;
+    }
+    bytes
+};
+
+impl Tokenizer for ByteTokenizer {
+    fn vocab_size(&self) -> usize {
+        256
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(*b"a token for every byte, 0 to 255")
+    }
+
+    fn encode(&self, bytes: &[u8], tokens: &mut Vec<TokenId>) -> Result<()> {
+        tokens.extend(bytes.iter().map(|&byte| TokenId::from(byte)));
+        Ok(())
+    }
+
+    fn encode_bytes(&self, bytes: &[u8], tokens: &mut Vec<TokenId>) -> bool {
+        tokens.extend(bytes.iter().map(|&byte| TokenId::from(byte)));
+        true
+    }
+
+    fn token_bytes(&self, token: TokenId) -> &[u8] {
+        let token = token as usize;
+        BYTES.get(token..token + 1).unwrap_or_default()
+    }
+}

@@ -4,6 +4,10 @@
 //! may share the work over threads; the order within a step is that of its entries, in both
 //! directions.
 
+pub mod reference;
+
+pub use reference::{ReferenceCoder, arithmetic_record};
+
 use crate::error::Result;
 use crate::logits::Rows;
 use crate::record::Record;
@@ -40,6 +44,11 @@ pub trait Coder: Send + Sync {
 pub trait Encoder: Send {
     /// Codes one step: `tokens[i]` under `rows.row(i)` for `entries[i]`.
     fn encode(&mut self, entries: &[StepEntry], rows: Rows<'_>, tokens: &[TokenId]) -> Result<()>;
+
+    /// Bytes the payload has so far, for progress reports; 0 where that is not known yet.
+    fn coded_bytes(&self) -> usize {
+        0
+    }
 
     /// Ends the frame and returns its payload.
     fn finish(self: Box<Self>) -> Result<Vec<u8>>;

@@ -1,0 +1,179 @@
+//! The end of a member: an index for random access and a digest over its frames.
+
+use super::bytes::{ByteReader, Short, put_varint};
+use super::{END_TAG, FOOTER_BYTES, START_BYTES, TAIL_MAGIC, block_crc, content_hash};
+use crate::error::{Error, Result};
+
+/// Where one frame lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// Bytes of the frame block: header, payload and checksums.
+    pub block_bytes: u64,
+    /// Bytes of text.
+    pub original_bytes: u64,
+}
+
+/// The content of an end block.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// Bytes of the descriptor block, 0 for none.
+    pub descriptor_bytes: u64,
+    /// Frames that stand before the descriptor block.
+    pub frames_before_descriptor: u64,
+    /// The frames in order.
+    pub frames: Vec<IndexEntry>,
+    /// XXH3-64 over the frames' content hashes, 8 bytes little-endian each.
+    pub digest: u64,
+}
+
+/// The digest of a member whose frames have these content hashes.
+pub fn digest(content_hashes: &[u64]) -> u64 {
+    let bytes: Vec<u8> = content_hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
+    content_hash(&bytes)
+}
+
+impl End {
+    /// The end block and the footer, as block `number` of its member.
+    pub(crate) fn to_bytes(&self, number: u64) -> Result<Vec<u8>> {
+        let mut out = vec![END_TAG];
+        put_varint(&mut out, self.descriptor_bytes);
+        if self.descriptor_bytes > 0 {
+            put_varint(&mut out, self.frames_before_descriptor);
+        }
+        put_varint(&mut out, self.frames.len() as u64);
+        for frame in &self.frames {
+            put_varint(&mut out, frame.block_bytes);
+            put_varint(&mut out, frame.original_bytes);
+        }
+        out.extend_from_slice(&self.digest.to_le_bytes());
+        let crc = block_crc(number, &out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        let length = u32::try_from(out.len())
+            .map_err(|_| Error::Settings("more frames than an index can hold".into()))?;
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&TAIL_MAGIC);
+        Ok(out)
+    }
+
+    /// Reads an end block with its footer; `Ok(None)` if `bytes` end within it. With it comes its
+    /// length, footer included.
+    pub(crate) fn read(bytes: &[u8], number: u64) -> Result<Option<(Self, usize)>> {
+        let (end, length) = match Self::read_fields(bytes) {
+            Err(Short::End) => return Ok(None),
+            Err(Short::Varint) => {
+                return Err(Error::damaged(
+                    "index",
+                    "a number is not a varint in its shortest form",
+                ));
+            }
+            Ok(read) => read,
+        };
+        let Some(rest) = bytes.get(length..length + 4 + FOOTER_BYTES as usize) else {
+            return Ok(None);
+        };
+        let expected = block_crc(number, &bytes[..length]);
+        let found = u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]);
+        if expected != found {
+            return Err(Error::checksum("index", found, expected));
+        }
+        let block_bytes = u32::from_le_bytes([rest[4], rest[5], rest[6], rest[7]]) as usize;
+        if block_bytes != length + 4 || rest[8..] != TAIL_MAGIC {
+            return Err(Error::damaged("footer", "it does not match the index before it"));
+        }
+        Ok(Some((end, length + 4 + FOOTER_BYTES as usize)))
+    }
+
+    /// Like [`End::read`] for an end found from behind: its number in the member is the number of
+    /// blocks it lists.
+    pub(crate) fn read_numbered(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
+        match Self::read_fields(bytes) {
+            Ok((end, _)) => {
+                let blocks = end.frames.len() as u64 + u64::from(end.descriptor_bytes > 0);
+                Self::read(bytes, blocks)
+            }
+            Err(_) => Self::read(bytes, 0),
+        }
+    }
+
+    fn read_fields(bytes: &[u8]) -> Result<(Self, usize), Short> {
+        let mut reader = ByteReader::new(bytes);
+        reader.byte()?;
+        let descriptor_bytes = reader.varint()?;
+        let frames_before_descriptor = if descriptor_bytes > 0 { reader.varint()? } else { 0 };
+        let count = reader.varint()?;
+        // Every entry takes two bytes at least: no count makes us allocate more than we were given.
+        let mut frames = Vec::with_capacity((count as usize).min(bytes.len() / 2));
+        for _ in 0..count {
+            frames.push(IndexEntry {
+                block_bytes: reader.varint()?,
+                original_bytes: reader.varint()?,
+            });
+        }
+        let digest = u64::from_le_bytes(reader.array()?);
+        let end = Self { descriptor_bytes, frames_before_descriptor, frames, digest };
+        Ok((end, reader.position()))
+    }
+
+    /// Bytes of text in the member.
+    pub fn original_bytes(&self) -> u64 {
+        self.frames.iter().fold(0, |sum, frame| sum.saturating_add(frame.original_bytes))
+    }
+
+    /// Bytes from the member's first byte to its end block, saturating where they are forged.
+    pub fn body_bytes(&self) -> u64 {
+        self.frames.iter().fold(START_BYTES.saturating_add(self.descriptor_bytes), |sum, frame| {
+            sum.saturating_add(frame.block_bytes)
+        })
+    }
+
+    /// Offset of the descriptor block from the member's first byte, if it has one.
+    pub fn descriptor_offset(&self) -> Option<u64> {
+        let before = usize::try_from(self.frames_before_descriptor).ok()?.min(self.frames.len());
+        (self.descriptor_bytes > 0).then(|| {
+            self.frames[..before]
+                .iter()
+                .fold(START_BYTES, |sum, frame| sum.saturating_add(frame.block_bytes))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ends_come_back(
+            descriptor_bytes in 0_u64..1000,
+            before in 0_u64..10,
+            entries in prop::collection::vec((any::<u64>(), any::<u64>()), 0..20),
+            digest in any::<u64>(),
+        ) {
+            let end = End {
+                descriptor_bytes,
+                frames_before_descriptor: if descriptor_bytes > 0 { before } else { 0 },
+                frames: entries
+                    .iter()
+                    .map(|&(block_bytes, original_bytes)| IndexEntry { block_bytes, original_bytes })
+                    .collect(),
+                digest,
+            };
+            let bytes = end.to_bytes(7).unwrap();
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(End::read(&bytes[..cut], 7).unwrap(), None);
+            }
+            prop_assert_eq!(End::read(&bytes, 7).unwrap(), Some((end, bytes.len())));
+            prop_assert!(End::read(&bytes, 8).is_err());
+        }
+    }
+
+    #[test]
+    fn a_forged_count_allocates_nothing() {
+        let mut bytes = vec![END_TAG, 0];
+        put_varint(&mut bytes, u64::MAX);
+        bytes.extend_from_slice(&[1; 50]);
+        assert_eq!(End::read(&bytes, 0).unwrap(), None);
+    }
+}

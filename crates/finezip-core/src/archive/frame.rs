@@ -1,0 +1,186 @@
+//! A frame: an independently decodable piece of the text.
+
+use super::bytes::{ByteReader, Short, put_varint};
+use super::limits::{Limits, within};
+use super::{FRAME_TAG, block_crc};
+use crate::error::{Error, Result};
+
+/// How a frame's payload is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// The bytes themselves.
+    Stored,
+    /// One Zstandard frame (RFC 8878) without dictionary.
+    Zstd,
+    /// Tokens coded under the descriptor's model.
+    Model {
+        /// Tokens in the frame.
+        tokens: u64,
+        /// Lanes of its plan.
+        lanes: u64,
+    },
+    /// Bytes coded by the descriptor's byte coder.
+    Bytes,
+}
+
+impl Method {
+    /// The method's name, for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Zstd => "zstd",
+            Self::Model { .. } => "model",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
+/// What stands before a frame's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// How the payload is made.
+    pub method: Method,
+    /// Bytes of text.
+    pub original_bytes: u64,
+    /// Bytes of payload.
+    pub payload_bytes: u64,
+    /// XXH3-64 of the text.
+    pub content_hash: u64,
+}
+
+impl FrameHeader {
+    /// The header with its checksum, as block `number` of its member.
+    pub(crate) fn to_bytes(self, number: u64) -> Vec<u8> {
+        let mut out = vec![FRAME_TAG];
+        out.push(match self.method {
+            Method::Stored => 0,
+            Method::Zstd => 1,
+            Method::Model { .. } => 2,
+            Method::Bytes => 3,
+        });
+        put_varint(&mut out, self.original_bytes);
+        put_varint(&mut out, self.payload_bytes);
+        if let Method::Model { tokens, lanes } = self.method {
+            put_varint(&mut out, tokens);
+            put_varint(&mut out, lanes);
+        }
+        out.extend_from_slice(&self.content_hash.to_le_bytes());
+        let crc = block_crc(number, &out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Reads a header that starts with the frame tag; `Ok(None)` if `bytes` end within it. With it
+    /// comes its length, checksum included.
+    pub(crate) fn read(
+        bytes: &[u8],
+        number: u64,
+        limits: &Limits,
+    ) -> Result<Option<(Self, usize)>> {
+        match Self::read_fields(bytes) {
+            Err(Short::End) => Ok(None),
+            Err(Short::Varint) => {
+                Err(Error::damaged("frame header", "a number is not a varint in its shortest form"))
+            }
+            Ok((method, header, length)) => {
+                let Some(crc) = bytes.get(length..length + 4) else { return Ok(None) };
+                let expected = block_crc(number, &bytes[..length]);
+                let found = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
+                if expected != found {
+                    return Err(Error::checksum("frame header", found, expected));
+                }
+                if method > 3 {
+                    return Err(Error::damaged(
+                        "frame header",
+                        format!("method {method} is unknown; a newer finezip wrote it"),
+                    ));
+                }
+                header.check(limits)?;
+                Ok(Some((header, length + 4)))
+            }
+        }
+    }
+
+    fn read_fields(bytes: &[u8]) -> Result<(u8, Self, usize), Short> {
+        let mut reader = ByteReader::new(bytes);
+        reader.byte()?;
+        let method = reader.byte()?;
+        let original_bytes = reader.varint()?;
+        let payload_bytes = reader.varint()?;
+        let kind = match method {
+            0 => Method::Stored,
+            1 => Method::Zstd,
+            2 => Method::Model { tokens: reader.varint()?, lanes: reader.varint()? },
+            _ => Method::Bytes,
+        };
+        let content_hash = u64::from_le_bytes(reader.array()?);
+        Ok((
+            method,
+            Self { method: kind, original_bytes, payload_bytes, content_hash },
+            reader.position(),
+        ))
+    }
+
+    /// Checks what no honest compressor writes.
+    fn check(&self, limits: &Limits) -> Result<()> {
+        within("bytes of text in a frame", self.original_bytes, limits.frame_bytes)?;
+        within("bytes of payload in a frame", self.payload_bytes, self.original_bytes)?;
+        match self.method {
+            Method::Stored if self.payload_bytes != self.original_bytes => Err(Error::damaged(
+                "frame header",
+                format!(
+                    "a stored frame of {} bytes has {} bytes of payload",
+                    self.original_bytes, self.payload_bytes
+                ),
+            )),
+            Method::Model { tokens, lanes } => {
+                within("tokens in a frame", tokens, self.original_bytes)?;
+                within("lanes in a frame", lanes, limits.lanes)?;
+                within("lanes in a frame", lanes, tokens)?;
+                if lanes == 0 {
+                    return Err(Error::damaged("frame header", "a model frame without lanes"));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn headers_come_back(
+            original_bytes in 1_u64..1 << 26,
+            hash in any::<u64>(),
+            number in any::<u64>(),
+            kind in 0..4,
+            a in any::<u64>(),
+            b in any::<u64>(),
+        ) {
+            let tokens = 1 + a % original_bytes;
+            let method = match kind {
+                0 => Method::Stored,
+                1 => Method::Zstd,
+                2 => Method::Model { tokens, lanes: 1 + b % tokens.min(1024) },
+                _ => Method::Bytes,
+            };
+            let payload_bytes =
+                if kind == 0 { original_bytes } else { b % (original_bytes + 1) };
+            let header = FrameHeader { method, original_bytes, payload_bytes, content_hash: hash };
+            let bytes = header.to_bytes(number);
+            let limits = Limits::default();
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(FrameHeader::read(&bytes[..cut], number, &limits).unwrap(), None);
+            }
+            let read = FrameHeader::read(&bytes, number, &limits).unwrap();
+            prop_assert_eq!(read, Some((header, bytes.len())));
+            prop_assert!(FrameHeader::read(&bytes, number ^ 1, &limits).is_err());
+        }
+    }
+}

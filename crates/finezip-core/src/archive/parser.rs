@@ -1,0 +1,226 @@
+//! Bytes in, blocks out: the one reader of archives, whatever they come from.
+//!
+//! Bytes are pushed as they arrive and blocks are taken as they become whole, so that the same
+//! code serves a pipe, a file and a test that cuts an archive at every byte. Never more than one
+//! block is held.
+
+use super::bytes::{ByteReader, Short};
+use super::limits::{Limits, within};
+use super::{
+    DESCRIPTOR_TAG, Descriptor, END_TAG, End, FORMAT_VERSION, FRAME_TAG, FrameHeader, IndexEntry,
+    MAGIC, START_BYTES, block_crc, end,
+};
+use crate::error::{Error, Result};
+
+/// A whole and checked piece of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// A member begins.
+    Start,
+    /// What the member's frames need.
+    Descriptor(Box<Descriptor>),
+    /// A frame: its number in the member (frames only, from 0), its header and its payload.
+    Frame(u64, FrameHeader, Vec<u8>),
+    /// A member ends; all its frames were as its index says.
+    End(End),
+}
+
+/// Reads an archive that is pushed to it.
+#[derive(Debug)]
+pub struct BlockParser {
+    limits: Limits,
+    buffer: Vec<u8>,
+    /// Bytes of `buffer` that belong to blocks already taken.
+    taken: usize,
+    /// Offset in the archive of the next block.
+    offset: u64,
+    members: u64,
+    member: Option<Member>,
+}
+
+/// What was seen of the member at hand.
+#[derive(Debug, Default)]
+struct Member {
+    blocks: u64,
+    descriptor_bytes: u64,
+    frames_before_descriptor: u64,
+    frames: Vec<IndexEntry>,
+    hashes: Vec<u64>,
+}
+
+impl BlockParser {
+    /// A parser at the start of an archive.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, buffer: Vec::new(), taken: 0, offset: 0, members: 0, member: None }
+    }
+
+    /// Adds the archive's next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Offset in the archive of the next block, for messages.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next whole block, or `None` if more bytes are needed.
+    pub fn next_block(&mut self) -> Result<Option<Block>> {
+        let frame = self.member.as_ref().map(|member| member.frames.len() as u64);
+        self.parse().map_err(|error| error.at(frame, self.offset))
+    }
+
+    /// Ends the archive: an error unless it ends where a member does.
+    pub fn finish(&self) -> Result<()> {
+        if self.members == 0 && self.member.is_none() {
+            return Err(Error::NotAnArchive { found: self.rest().to_vec() });
+        }
+        if self.member.is_some() || !self.rest().is_empty() {
+            return Err(Error::Truncated {
+                offset: self.offset,
+                held: self.rest().len() as u64,
+                frame: self.member.as_ref().map(|member| member.frames.len() as u64),
+            });
+        }
+        Ok(())
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.buffer[self.taken..]
+    }
+
+    fn take(&mut self, length: usize) {
+        self.taken += length;
+        self.offset += length as u64;
+    }
+
+    fn parse(&mut self) -> Result<Option<Block>> {
+        let Some(&tag) = self.rest().first() else { return Ok(None) };
+        if self.member.is_none() {
+            return self.parse_start();
+        }
+        match tag {
+            DESCRIPTOR_TAG => self.parse_descriptor(),
+            FRAME_TAG => self.parse_frame(),
+            END_TAG => self.parse_end(),
+            _ => Err(Error::damaged("block", format!("tag {tag:#04x} is none of D, F, E"))),
+        }
+    }
+
+    fn parse_start(&mut self) -> Result<Option<Block>> {
+        let rest = self.rest();
+        let seen = rest.len().min(MAGIC.len());
+        if rest[..seen] != MAGIC[..seen] {
+            if self.members > 0 {
+                return Err(Error::damaged(
+                    "archive",
+                    "bytes after its last member that do not begin another",
+                ));
+            }
+            return Err(Error::NotAnArchive { found: rest[..seen].to_vec() });
+        }
+        let Some(&version) = rest.get(MAGIC.len()) else { return Ok(None) };
+        if version != FORMAT_VERSION {
+            return Err(Error::FormatVersion { found: version, known: FORMAT_VERSION });
+        }
+        self.take(START_BYTES as usize);
+        self.members += 1;
+        self.member = Some(Member::default());
+        Ok(Some(Block::Start))
+    }
+
+    fn parse_descriptor(&mut self) -> Result<Option<Block>> {
+        let rest = &self.buffer[self.taken..];
+        let Some(member) = &mut self.member else { return Ok(None) };
+        if member.descriptor_bytes > 0 {
+            return Err(Error::damaged("block", "a second descriptor in one member"));
+        }
+        let Some((descriptor, length)) = read_descriptor(rest, member.blocks, &self.limits)? else {
+            return Ok(None);
+        };
+        member.blocks += 1;
+        member.descriptor_bytes = length as u64;
+        member.frames_before_descriptor = member.frames.len() as u64;
+        self.take(length);
+        Ok(Some(Block::Descriptor(Box::new(descriptor))))
+    }
+
+    fn parse_frame(&mut self) -> Result<Option<Block>> {
+        let rest = &self.buffer[self.taken..];
+        let Some(member) = &mut self.member else { return Ok(None) };
+        let Some((header, header_bytes)) = FrameHeader::read(rest, member.blocks, &self.limits)?
+        else {
+            return Ok(None);
+        };
+        // Within limits, so it fits.
+        let payload_end = header_bytes + header.payload_bytes as usize;
+        let Some(crc) = rest.get(payload_end..payload_end + 4) else { return Ok(None) };
+        let payload = &rest[header_bytes..payload_end];
+        let expected = block_crc(member.blocks, payload);
+        let found = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
+        if expected != found {
+            return Err(Error::checksum("payload", found, expected));
+        }
+        let payload = payload.to_vec();
+        let number = member.frames.len() as u64;
+        let length = payload_end + 4;
+        member.blocks += 1;
+        member.hashes.push(header.content_hash);
+        member
+            .frames
+            .push(IndexEntry { block_bytes: length as u64, original_bytes: header.original_bytes });
+        self.take(length);
+        Ok(Some(Block::Frame(number, header, payload)))
+    }
+
+    fn parse_end(&mut self) -> Result<Option<Block>> {
+        let rest = &self.buffer[self.taken..];
+        let Some(member) = &self.member else { return Ok(None) };
+        let Some((found, length)) = End::read(rest, member.blocks)? else {
+            within("bytes of index", rest.len() as u64, self.limits.end_bytes)?;
+            return Ok(None);
+        };
+        let expected = End {
+            descriptor_bytes: member.descriptor_bytes,
+            frames_before_descriptor: member.frames_before_descriptor,
+            frames: member.frames.clone(),
+            digest: end::digest(&member.hashes),
+        };
+        if found != expected {
+            return Err(Error::damaged(
+                "index",
+                "it does not list the frames that stand before it",
+            ));
+        }
+        self.member = None;
+        self.take(length);
+        Ok(Some(Block::End(found)))
+    }
+}
+
+/// Reads a descriptor block, block `number` of its member; `Ok(None)` if `bytes` end within it.
+/// With it comes its length, checksum included.
+pub(crate) fn read_descriptor(
+    bytes: &[u8],
+    number: u64,
+    limits: &Limits,
+) -> Result<Option<(Descriptor, usize)>> {
+    let mut reader = ByteReader::new(bytes);
+    let length = match reader.byte().and_then(|_| reader.varint()) {
+        Err(Short::End) => return Ok(None),
+        Err(Short::Varint) => {
+            return Err(Error::damaged("descriptor", "its length is not a varint"));
+        }
+        Ok(length) => within("bytes of descriptor", length, limits.descriptor_bytes)?,
+    };
+    let Ok(body) = reader.take(length as usize) else { return Ok(None) };
+    let crc_at = reader.position();
+    let Ok(crc) = reader.array() else { return Ok(None) };
+    let (expected, found) = (block_crc(number, &bytes[..crc_at]), u32::from_le_bytes(crc));
+    if expected != found {
+        return Err(Error::checksum("descriptor", found, expected));
+    }
+    Ok(Some((Descriptor::from_body(body)?, reader.position())))
+}

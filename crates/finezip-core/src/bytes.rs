@@ -1,0 +1,69 @@
+//! Coding bytes without a model: what a frame falls back to.
+
+use crate::error::{Error, Result};
+use crate::record::Record;
+
+/// A compressor of whole frames that needs no language model.
+pub trait ByteCoder: Send + Sync {
+    /// Name, version and every parameter.
+    fn record(&self) -> Record;
+
+    /// The payload for `text`.
+    fn compress(&self, text: &[u8]) -> Result<Vec<u8>>;
+
+    /// The text of a payload, which is `text_bytes` long: never more, whatever the payload says.
+    fn decompress(&self, payload: &[u8], text_bytes: usize) -> Result<Vec<u8>>;
+}
+
+/// Zstandard (RFC 8878), the format's own byte compressor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Zstd;
+
+/// High, because frames are small beside the time a model takes.
+const ZSTD_LEVEL: i32 = 19;
+
+impl Zstd {
+    pub(crate) fn compress(text: &[u8]) -> Result<Vec<u8>> {
+        let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+        compressor.include_checksum(false)?;
+        compressor.include_contentsize(false)?;
+        compressor.include_dictid(false)?;
+        Ok(compressor.compress(text)?)
+    }
+
+    pub(crate) fn decompress(payload: &[u8], text_bytes: usize) -> Result<Vec<u8>> {
+        let text = zstd::bulk::decompress(payload, text_bytes)
+            .map_err(|error| Error::payload("zstd", error))?;
+        expect_length("zstd", text, text_bytes)
+    }
+}
+
+/// `text`, or an error if it has not the length that was declared.
+pub(crate) fn expect_length(coder: &str, text: Vec<u8>, text_bytes: usize) -> Result<Vec<u8>> {
+    if text.len() != text_bytes {
+        return Err(Error::payload(
+            coder,
+            format!("{} bytes of text, expected {text_bytes}", text.len()),
+        ));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn zstd_comes_back(text in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let payload = Zstd::compress(&text).unwrap();
+            prop_assert_eq!(Zstd::decompress(&payload, text.len()).unwrap(), text.clone());
+            prop_assert!(Zstd::decompress(&payload, text.len() + 1).is_err());
+            if !text.is_empty() {
+                prop_assert!(Zstd::decompress(&payload, text.len() - 1).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The parts a pipeline is put together from, and how an archive's description finds them again.
+
+use std::sync::Arc;
+
+use crate::archive::descriptor::{Descriptor, LanguageDescriptor, tokenizer_prefix};
+use crate::bytes::ByteCoder;
+use crate::coder::Coder;
+use crate::error::{Error, Result};
+use crate::model::LanguageModel;
+use crate::schedule::Schedule;
+use crate::tokenizer::Tokenizer;
+
+/// Everything that codes text as tokens under a model.
+#[derive(Clone)]
+pub struct Language {
+    /// Computes logits.
+    pub model: Arc<dyn LanguageModel>,
+    /// Bytes to tokens and back.
+    pub tokenizer: Arc<dyn Tokenizer>,
+    /// Tokens to lanes and steps.
+    pub schedule: Arc<dyn Schedule>,
+    /// Distributions and tokens to a payload.
+    pub coder: Arc<dyn Coder>,
+}
+
+/// The parts of a compressor or decompressor.
+///
+/// With none of them it still compresses (Zstandard and stored frames).
+#[derive(Clone, Default)]
+pub struct Components {
+    /// For frames coded with a language model.
+    pub language: Option<Language>,
+    /// For frames coded without one, where it does better than Zstandard.
+    pub byte_coder: Option<Arc<dyn ByteCoder>>,
+}
+
+impl Components {
+    /// What an archive written with these parts says of them.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            language: self.language.as_ref().map(|language| LanguageDescriptor {
+                model: language.model.identity().clone(),
+                tokenizer: tokenizer_prefix(language.tokenizer.fingerprint()),
+                schedule: language.schedule.record(),
+                coder: language.coder.record(),
+            }),
+            byte_coder: self.byte_coder.as_ref().map(|coder| coder.record()),
+        }
+    }
+}
+
+/// Finds the parts an archive names.
+pub trait Resolver {
+    /// Parts that decode what `descriptor` describes, or an error that says what is missing.
+    fn resolve(&self, descriptor: &Descriptor) -> Result<Components>;
+}
+
+/// Parts given beforehand: they serve if they are what the archive names.
+impl Resolver for Components {
+    fn resolve(&self, needed: &Descriptor) -> Result<Components> {
+        let held = self.descriptor();
+        if let Some(needed) = &needed.language {
+            let Some(held) = &held.language else {
+                return Err(Error::ModelMissing {
+                    name: needed.model.name.clone(),
+                    fingerprint: needed.model.fingerprint,
+                    message: "none was given".into(),
+                });
+            };
+            held.expect(needed)?;
+        }
+        if let Some(needed) = &needed.byte_coder {
+            match &held.byte_coder {
+                Some(held) if held == needed => {}
+                held => {
+                    return Err(mismatch(
+                        "byte coder",
+                        needed,
+                        held.as_ref().map_or_else(|| "none".into(), ToString::to_string),
+                    ));
+                }
+            }
+        }
+        Ok(self.clone())
+    }
+}
+
+impl LanguageDescriptor {
+    /// An error unless these parts decode what `needed` describes. Names and machine kinds may
+    /// differ: the hash decides, and the content hash of each frame.
+    pub fn expect(&self, needed: &LanguageDescriptor) -> Result<()> {
+        let same = |part, needed: String, held: String| {
+            if needed == held { Ok(()) } else { Err(mismatch(part, needed, held)) }
+        };
+        let name =
+            |l: &LanguageDescriptor| format!("{} (BLAKE3 {})", l.model.name, l.model.fingerprint);
+        if needed.model.fingerprint != self.model.fingerprint {
+            return Err(mismatch("model", name(needed), name(self)));
+        }
+        let adapter = |l: &LanguageDescriptor| {
+            l.model.adapter.map_or_else(|| "none".into(), |adapter| adapter.to_hex())
+        };
+        same("adapter", adapter(needed), adapter(self))?;
+        same("engine", needed.model.engine.to_string(), self.model.engine.to_string())?;
+        same("schedule", needed.schedule.to_string(), self.schedule.to_string())?;
+        same("coder", needed.coder.to_string(), self.coder.to_string())?;
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        same("tokenizer", hex(&needed.tokenizer), hex(&self.tokenizer))
+    }
+}
+
+fn mismatch(part: &'static str, expected: impl ToString, found: impl ToString) -> Error {
+    Error::Mismatch { part, expected: expected.to_string(), found: found.to_string() }
+}

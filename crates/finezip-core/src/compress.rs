@@ -1,0 +1,277 @@
+//! Text to frames: the compressor and its choice among candidates.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use crate::archive::{FrameHeader, Method, content_hash};
+use crate::bytes::{ByteCoder, Zstd};
+use crate::coder::FrameShape;
+use crate::components::{Components, Language};
+use crate::error::{Error, Result};
+use crate::progress::{FrameProgress, Observer, Progress, Timing};
+use crate::steps::{self, Encoding};
+use crate::tokenizer::{TokenId, Tokenizer};
+use crate::write::{Encoder, Summary};
+
+/// Bytes of text in a frame unless set otherwise.
+pub const DEFAULT_FRAME_BYTES: usize = 1 << 20;
+
+/// Frames at least this long that Zstandard cannot make smaller than [`HOPELESS_RATIO`] are no
+/// text; a model would spend minutes on them and lose.
+const HOPELESS_BYTES: usize = 4096;
+const HOPELESS_RATIO: f64 = 0.95;
+
+/// Above this many bits a byte the model knows the text so badly that the byte coder is tried.
+const BYTE_CODER_BITS: f64 = 1.5;
+
+/// Compresses text to archives.
+///
+/// ```
+/// use finezip_core::{Compressor, Decompressor};
+///
+/// let compressor = Compressor::builder().build()?;
+/// let archive = compressor.compress(b"to be or not to be, to be or not to be")?;
+/// let text = Decompressor::without_model().decompress(&archive)?;
+/// assert_eq!(text, b"to be or not to be, to be or not to be");
+/// # Ok::<(), finezip_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Compressor {
+    components: Components,
+    frame_bytes: usize,
+}
+
+/// Settings of a [`Compressor`].
+#[derive(Clone, Default)]
+pub struct CompressorBuilder {
+    components: Components,
+    frame_bytes: Option<usize>,
+}
+
+impl CompressorBuilder {
+    /// Codes frames with a language model where that is smallest.
+    #[must_use]
+    pub fn language(mut self, language: Language) -> Self {
+        self.components.language = Some(language);
+        self
+    }
+
+    /// Codes frames with a byte coder where that is smallest.
+    #[must_use]
+    pub fn byte_coder(mut self, coder: Arc<dyn ByteCoder>) -> Self {
+        self.components.byte_coder = Some(coder);
+        self
+    }
+
+    /// Bytes of text in a frame: frames are independent, so small ones give random access and
+    /// large ones a better ratio. Default [`DEFAULT_FRAME_BYTES`].
+    #[must_use]
+    pub fn frame_bytes(mut self, frame_bytes: usize) -> Self {
+        self.frame_bytes = Some(frame_bytes);
+        self
+    }
+
+    /// The compressor, or an error where the settings contradict one another.
+    pub fn build(self) -> Result<Compressor> {
+        let frame_bytes = self.frame_bytes.unwrap_or(DEFAULT_FRAME_BYTES);
+        let limit = crate::archive::Limits::default().frame_bytes;
+        if frame_bytes == 0 || frame_bytes as u64 > limit {
+            return Err(Error::Settings(format!(
+                "a frame has 1 to {limit} bytes, {frame_bytes} were asked for"
+            )));
+        }
+        if let Some(language) = &self.components.language {
+            check(language)?;
+        }
+        Ok(Compressor { components: self.components, frame_bytes })
+    }
+}
+
+fn check(language: &Language) -> Result<()> {
+    let window = language.schedule.window();
+    let (model, longest) = (&language.model, language.model.max_window());
+    if window.tokens > longest {
+        return Err(Error::Settings(format!(
+            "a window of {} tokens; {} is made for {longest} at most",
+            window.tokens,
+            model.identity().name
+        )));
+    }
+    if window.rolling && !model.can_roll() {
+        return Err(Error::Settings(format!(
+            "engine {} cannot roll its window; use a schedule that resets",
+            model.identity().engine
+        )));
+    }
+    let (logits, ids) = (model.vocab_size(), language.tokenizer.vocab_size());
+    if ids > logits {
+        return Err(Error::Settings(format!(
+            "the tokenizer has {ids} tokens, the model only {logits} logits"
+        )));
+    }
+    Ok(())
+}
+
+/// A frame's payload and how it came to be.
+pub(crate) struct CodedFrame {
+    pub(crate) header: FrameHeader,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) timing: Timing,
+}
+
+impl Compressor {
+    /// Settings to begin with.
+    pub fn builder() -> CompressorBuilder {
+        CompressorBuilder::default()
+    }
+
+    /// The parts it codes with.
+    pub fn components(&self) -> &Components {
+        &self.components
+    }
+
+    /// Bytes of text in a frame.
+    pub fn frame_bytes(&self) -> usize {
+        self.frame_bytes
+    }
+
+    /// Compresses a text in memory to an archive.
+    pub fn compress(&self, text: &[u8]) -> Result<Vec<u8>> {
+        let mut encoder = Encoder::new(Vec::new(), self);
+        encoder.write_all(text).map_err(Error::from_io)?;
+        Ok(encoder.finish()?.0)
+    }
+
+    /// Compresses all that `reader` has and writes an archive to `writer`.
+    pub fn compress_stream(
+        &self,
+        reader: &mut dyn Read,
+        writer: &mut dyn Write,
+        observer: Option<Box<Observer<'static>>>,
+    ) -> Result<Summary> {
+        let mut encoder = Encoder::new(writer, self);
+        if let Some(observer) = observer {
+            encoder = encoder.observed(observer);
+        }
+        std::io::copy(reader, &mut encoder).map_err(Error::from_io)?;
+        Ok(encoder.finish()?.1)
+    }
+
+    /// Codes one frame with the candidate that makes it smallest.
+    pub(crate) fn code_frame(
+        &self,
+        text: &[u8],
+        before: Progress,
+        observer: Option<&mut Observer<'static>>,
+    ) -> Result<CodedFrame> {
+        let mut best = (Method::Stored, text.to_vec());
+        let mut offer = |method, payload: Vec<u8>| {
+            if payload.len() < best.1.len() {
+                best = (method, payload);
+            }
+        };
+        let zstd = Zstd::compress(text)?;
+        let hopeless =
+            text.len() >= HOPELESS_BYTES && zstd.len() as f64 > HOPELESS_RATIO * text.len() as f64;
+        offer(Method::Zstd, zstd);
+        let mut timing = Timing::default();
+        let mut bits = f64::INFINITY;
+        let language = self.components.language.as_ref().filter(|_| !hopeless);
+        if let Some(language) = language
+            && let Some(coded) = code_with_model(language, text, before, observer)?
+        {
+            bits = coded.payload.len() as f64 * 8.0 / text.len() as f64;
+            timing = coded.timing;
+            offer(Method::Model { tokens: coded.tokens, lanes: coded.lanes }, coded.payload);
+        }
+        if let Some(coder) = self.components.byte_coder.as_ref().filter(|_| bits > BYTE_CODER_BITS)
+        {
+            offer(Method::Bytes, coder.compress(text)?);
+        }
+        let (method, payload) = best;
+        let header = FrameHeader {
+            method,
+            original_bytes: text.len() as u64,
+            payload_bytes: payload.len() as u64,
+            content_hash: content_hash(text),
+        };
+        Ok(CodedFrame { header, payload, timing })
+    }
+}
+
+struct ModelCoded {
+    payload: Vec<u8>,
+    tokens: u64,
+    lanes: u64,
+    timing: Timing,
+}
+
+/// Codes a frame with the model; `None` where no tokens give its bytes back.
+fn code_with_model(
+    language: &Language,
+    text: &[u8],
+    before: Progress,
+    observer: Option<&mut Observer<'static>>,
+) -> Result<Option<ModelCoded>> {
+    let Some(mut tokens) = tokens_of(language.tokenizer.as_ref(), text) else { return Ok(None) };
+    let lanes = language.schedule.lanes(tokens.len()).clamp(1, tokens.len());
+    let shape = FrameShape {
+        vocab_size: language.model.vocab_size(),
+        lanes,
+        tokens: tokens.len(),
+        bytes: text.len(),
+    };
+    let mut encoding =
+        Encoding { encoder: language.coder.encoder(shape)?, step_tokens: Vec::new() };
+    let mut progress = FrameProgress {
+        before,
+        tokenizer: language.tokenizer.as_ref(),
+        observer,
+        text_bytes: 0,
+        tokens: 0,
+    };
+    let timing = steps::run(language, lanes, &mut tokens, &mut encoding, &mut progress)?;
+    let payload = encoding.encoder.finish()?;
+    Ok(Some(ModelCoded { payload, tokens: tokens.len() as u64, lanes: lanes as u64, timing }))
+}
+
+/// Tokens whose bytes are `text`: the tokenizer's if they are, else one a byte, else `None`.
+fn tokens_of(tokenizer: &dyn Tokenizer, text: &[u8]) -> Option<Vec<TokenId>> {
+    let mut tokens = Vec::new();
+    if tokenizer.encode(text, &mut tokens).is_ok() && spell(tokenizer, &tokens, text) {
+        return Some(tokens);
+    }
+    tokens.clear();
+    (tokenizer.encode_bytes(text, &mut tokens) && spell(tokenizer, &tokens, text)).then_some(tokens)
+}
+
+/// Whether the bytes of `tokens` are `text`.
+fn spell(tokenizer: &dyn Tokenizer, tokens: &[TokenId], text: &[u8]) -> bool {
+    let mut rest = text;
+    for &token in tokens {
+        match rest.strip_prefix(tokenizer.token_bytes(token)) {
+            Some(after) if after.len() < rest.len() => rest = after,
+            _ => return false,
+        }
+    }
+    rest.is_empty() && !tokens.is_empty()
+}
+
+/// Where to end a frame that begins with `text` and may have `frame_bytes` bytes: after the last
+/// line end, else the last space, else the last whole character, in its last 64th.
+pub(crate) fn frame_end(text: &[u8], frame_bytes: usize) -> usize {
+    let earliest = frame_bytes - frame_bytes / 64;
+    let tail = &text[earliest..frame_bytes];
+    let after = |wanted: fn(&u8) -> bool| tail.iter().rposition(wanted).map(|i| earliest + i + 1);
+    after(|&byte| byte == b'\n')
+        .or_else(|| after(|&byte| byte == b' '))
+        .or_else(|| {
+            // The byte after the cut is not the inside of a character.
+            (earliest..frame_bytes)
+                .rev()
+                .map(|i| i + 1)
+                .find(|&end| text.get(end).is_none_or(|&byte| byte & 0xC0 != 0x80))
+        })
+        .unwrap_or(frame_bytes)
+        .max(1)
+}

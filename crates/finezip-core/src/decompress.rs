@@ -1,0 +1,237 @@
+//! Frames to text: the decompressor.
+
+use std::io::{Read, Write};
+
+use crate::archive::limits::within;
+use crate::archive::{Block, Descriptor, FrameHeader, Limits, Method, content_hash};
+use crate::bytes::{Zstd, expect_length};
+use crate::coder::FrameShape;
+use crate::components::{Components, Language, Resolver};
+use crate::error::{Error, Result};
+use crate::model::Exactness;
+use crate::progress::{FrameProgress, Observer, Progress, Timing};
+use crate::steps::{self, Decoding};
+use crate::write::Summary;
+use crate::{read, write};
+
+/// Decompresses archives.
+///
+/// What an archive needs it finds through a [`Resolver`]: [`Components`] given beforehand, or
+/// something that looks for models by the hash the archive names.
+pub struct Decompressor {
+    resolver: Box<dyn Resolver + Send + Sync>,
+    limits: Limits,
+}
+
+impl Decompressor {
+    /// A decompressor that finds what archives name through `resolver`.
+    pub fn new(resolver: impl Resolver + Send + Sync + 'static) -> Self {
+        Self { resolver: Box::new(resolver), limits: Limits::default() }
+    }
+
+    /// A decompressor for archives that need no model; others are an error.
+    pub fn without_model() -> Self {
+        Self::new(Components::default())
+    }
+
+    /// Bounds what an archive may ask for.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The resolver.
+    pub(crate) fn resolve(&self, descriptor: &Descriptor) -> Result<Components> {
+        self.resolver.resolve(descriptor)
+    }
+
+    /// Decompresses an archive in memory.
+    pub fn decompress(&self, archive: &[u8]) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        read::Decoder::new(archive, self).read_to_end(&mut text).map_err(Error::from_io)?;
+        Ok(text)
+    }
+
+    /// Decompresses all that `reader` has and writes the text to `writer`.
+    pub fn decompress_stream(
+        &self,
+        reader: &mut dyn Read,
+        writer: &mut dyn Write,
+        observer: Option<Box<Observer<'static>>>,
+    ) -> Result<Summary> {
+        let mut decoder = write::Decoder::new(writer, self);
+        if let Some(observer) = observer {
+            decoder = decoder.observed(observer);
+        }
+        std::io::copy(reader, &mut decoder).map_err(Error::from_io)?;
+        Ok(decoder.finish()?.1)
+    }
+}
+
+/// Decodes the blocks of an archive, one after another.
+pub(crate) struct MemberDecoder<'d> {
+    decompressor: &'d Decompressor,
+    components: Option<Components>,
+    observer: Option<Box<Observer<'static>>>,
+    summary: Summary,
+}
+
+impl<'d> MemberDecoder<'d> {
+    pub(crate) fn new(decompressor: &'d Decompressor) -> Self {
+        Self { decompressor, components: None, observer: None, summary: Summary::default() }
+    }
+
+    pub(crate) fn observe(&mut self, observer: Box<Observer<'static>>) {
+        self.observer = Some(observer);
+    }
+
+    pub(crate) fn archive_bytes(&mut self, count: usize) {
+        self.summary.archive_bytes += count as u64;
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        self.summary
+    }
+
+    /// The text of a frame; nothing for other blocks.
+    pub(crate) fn block(&mut self, block: Block) -> Result<Vec<u8>> {
+        match block {
+            Block::Start => self.components = None,
+            Block::Descriptor(descriptor) => {
+                self.components = Some(self.decompressor.resolve(&descriptor)?);
+            }
+            Block::Frame(number, header, payload) => return self.frame(number, &header, &payload),
+            Block::End(_) => {}
+        }
+        Ok(Vec::new())
+    }
+
+    pub(crate) fn frame(
+        &mut self,
+        number: u64,
+        header: &FrameHeader,
+        payload: &[u8],
+    ) -> Result<Vec<u8>> {
+        let before = Progress {
+            text_bytes: self.summary.text_bytes,
+            archive_bytes: self.summary.archive_bytes,
+            tokens: self.summary.tokens,
+        };
+        let (text, timing) = decode_frame(
+            self.components.as_ref(),
+            &self.decompressor.limits,
+            header,
+            payload,
+            before,
+            self.observer.as_deref_mut(),
+        )?;
+        let found = content_hash(&text);
+        if found != header.content_hash {
+            return Err(Error::Content {
+                frame: number,
+                expected: header.content_hash,
+                found,
+                hint: self.hint(header),
+            });
+        }
+        self.summary.add_frame(header, timing);
+        if let Some(observer) = &mut self.observer {
+            observer(Progress {
+                text_bytes: self.summary.text_bytes,
+                archive_bytes: self.summary.archive_bytes,
+                tokens: self.summary.tokens,
+            });
+        }
+        Ok(text)
+    }
+
+    pub(crate) fn set_components(&mut self, components: Option<Components>) {
+        self.components = components;
+    }
+
+    /// What to try when a frame decodes to other bytes though its payload is whole.
+    fn hint(&self, header: &FrameHeader) -> String {
+        let language = self.components.as_ref().and_then(|c| c.language.as_ref());
+        match language.map(|language| &language.model.identity().exactness) {
+            Some(Exactness::SameMachineKind(kind))
+                if matches!(header.method, Method::Model { .. }) =>
+            {
+                format!(
+                    "its engine repeats only on the kind of machine it was written on; this one is {kind}"
+                )
+            }
+            _ => "please report this as a bug".into(),
+        }
+    }
+}
+
+fn decode_frame(
+    components: Option<&Components>,
+    limits: &Limits,
+    header: &FrameHeader,
+    payload: &[u8],
+    before: Progress,
+    observer: Option<&mut Observer<'static>>,
+) -> Result<(Vec<u8>, Timing)> {
+    // Within limits, so it fits.
+    let text_bytes = header.original_bytes as usize;
+    let undescribed = || Error::Descriptor {
+        what: format!("a frame coded by {} stands without its description", header.method.name()),
+    };
+    let text = match header.method {
+        Method::Stored => payload.to_vec(),
+        Method::Zstd => Zstd::decompress(payload, text_bytes)?,
+        Method::Bytes => {
+            let coder = components.and_then(|c| c.byte_coder.as_ref()).ok_or_else(undescribed)?;
+            let text = coder.decompress(payload, text_bytes)?;
+            expect_length(&coder.record().name, text, text_bytes)?
+        }
+        Method::Model { tokens, lanes } => {
+            let language = components.and_then(|c| c.language.as_ref()).ok_or_else(undescribed)?;
+            let shape = FrameShape {
+                vocab_size: language.model.vocab_size(),
+                lanes: lanes as usize,
+                tokens: tokens as usize,
+                bytes: text_bytes,
+            };
+            let lane_bytes = language.model.lane_bytes(language.schedule.window());
+            let session_bytes = lane_bytes.saturating_mul(lanes);
+            within("bytes of session memory", session_bytes, limits.session_bytes)?;
+            return decode_with_model(language, shape, payload, before, observer);
+        }
+    };
+    Ok((text, Timing::default()))
+}
+
+fn decode_with_model(
+    language: &Language,
+    shape: FrameShape,
+    payload: &[u8],
+    before: Progress,
+    observer: Option<&mut Observer<'static>>,
+) -> Result<(Vec<u8>, Timing)> {
+    let tokenizer = language.tokenizer.as_ref();
+    let mut decoding = Decoding {
+        decoder: language.coder.decoder(shape, payload)?,
+        step_tokens: Vec::new(),
+        payload_bytes: payload.len(),
+    };
+    let mut progress = FrameProgress { before, tokenizer, observer, text_bytes: 0, tokens: 0 };
+    let mut tokens = vec![0; shape.tokens];
+    let timing = steps::run(language, shape.lanes, &mut tokens, &mut decoding, &mut progress)?;
+    decoding.decoder.finish()?;
+    let mut text = Vec::with_capacity(shape.bytes);
+    for &token in &tokens {
+        text.extend_from_slice(tokenizer.token_bytes(token));
+        if text.len() > shape.bytes {
+            return Err(Error::TextTooLong { expected: shape.bytes as u64 });
+        }
+    }
+    Ok((expect_length(&language.coder.record().name, text, shape.bytes)?, timing))
+}

@@ -1,0 +1,258 @@
+//! Random access: the frames of an archive without decoding them, and any range of its text.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+
+use crate::archive::limits::within;
+use crate::archive::parser::read_descriptor;
+use crate::archive::{
+    Descriptor, END_TAG, End, FOOTER_BYTES, FORMAT_VERSION, FrameHeader, Limits, MAGIC, Method,
+    START_BYTES, TAIL_MAGIC, block_crc,
+};
+use crate::components::Components;
+use crate::decompress::{Decompressor, MemberDecoder};
+use crate::error::{Error, Result};
+
+/// A frame in an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameInfo {
+    /// Number of its member in the archive.
+    pub member: usize,
+    /// Its number in the member.
+    pub number: u64,
+    /// Offset of its block in the archive.
+    pub offset: u64,
+    /// Bytes of its block.
+    pub block_bytes: u64,
+    /// Offset of its text.
+    pub text_offset: u64,
+    /// What its header says.
+    pub header: FrameHeader,
+    block_number: u64,
+}
+
+/// A member of an archive.
+#[derive(Clone, Debug)]
+pub struct MemberInfo {
+    /// Offset of its first byte.
+    pub offset: u64,
+    /// Bytes, end and footer included.
+    pub bytes: u64,
+    /// Bytes of text.
+    pub text_bytes: u64,
+    /// What its frames need.
+    pub descriptor: Option<Descriptor>,
+}
+
+/// An archive's index, read from its end.
+pub struct ArchiveIndex {
+    /// The members in order.
+    pub members: Vec<MemberInfo>,
+    /// The frames in order.
+    pub frames: Vec<FrameInfo>,
+}
+
+impl ArchiveIndex {
+    /// Reads the indexes of all members, from the last to the first, and their frames' headers.
+    pub fn read<S: Read + Seek>(source: &mut S, limits: &Limits) -> Result<Self> {
+        let mut end_of_member = source.seek(SeekFrom::End(0))?;
+        if end_of_member == 0 {
+            return Err(Error::NotAnArchive { found: Vec::new() });
+        }
+        let start = read_at(source, 0, end_of_member.min(START_BYTES))?;
+        check_start(&start)?;
+        let mut members = Vec::new();
+        while end_of_member > 0 {
+            let (start, end) = read_end(source, end_of_member, limits)?;
+            members.push((start, end_of_member, end));
+            end_of_member = start;
+        }
+        members.reverse();
+        let mut index = Self { members: Vec::new(), frames: Vec::new() };
+        for (start, stop, end) in members {
+            index.add_member(source, start, stop, &end, limits)?;
+        }
+        Ok(index)
+    }
+
+    fn add_member<S: Read + Seek>(
+        &mut self,
+        source: &mut S,
+        start: u64,
+        stop: u64,
+        end: &End,
+        limits: &Limits,
+    ) -> Result<()> {
+        check_start(&read_at(source, start, START_BYTES)?)?;
+        let descriptor = match end.descriptor_offset() {
+            Some(offset) => {
+                within("bytes of descriptor", end.descriptor_bytes, limits.descriptor_bytes)?;
+                let block = read_at(source, start + offset, end.descriptor_bytes)?;
+                let read = read_descriptor(&block, end.frames_before_descriptor, limits)
+                    .map_err(|error| error.at(None, start + offset))?;
+                match read {
+                    Some((descriptor, length)) if length as u64 == end.descriptor_bytes => {
+                        Some(descriptor)
+                    }
+                    _ => {
+                        return Err(Error::damaged("descriptor", "its length is not the index's")
+                            .at(None, start + offset));
+                    }
+                }
+            }
+            None => None,
+        };
+        let mut offset = start + START_BYTES;
+        let mut text_offset = self.text_bytes();
+        let first_text = text_offset;
+        for (number, entry) in (0_u64..).zip(&end.frames) {
+            let after_descriptor =
+                end.descriptor_bytes > 0 && number >= end.frames_before_descriptor;
+            if after_descriptor && number == end.frames_before_descriptor {
+                offset += end.descriptor_bytes;
+            }
+            let block_number = number + u64::from(after_descriptor);
+            let head = read_at(source, offset, entry.block_bytes.min(MAX_HEADER_BYTES))?;
+            let header = match FrameHeader::read(&head, block_number, limits) {
+                Ok(Some((header, length)))
+                    if header.original_bytes == entry.original_bytes
+                        && length as u64 + header.payload_bytes + 4 == entry.block_bytes =>
+                {
+                    header
+                }
+                Ok(_) => {
+                    return Err(Error::damaged("frame header", "it is not what the index says")
+                        .at(Some(number), offset));
+                }
+                Err(error) => return Err(error.at(Some(number), offset)),
+            };
+            self.frames.push(FrameInfo {
+                member: self.members.len(),
+                number,
+                offset,
+                block_bytes: entry.block_bytes,
+                text_offset,
+                header,
+                block_number,
+            });
+            offset += entry.block_bytes;
+            text_offset += entry.original_bytes;
+        }
+        self.members.push(MemberInfo {
+            offset: start,
+            bytes: stop - start,
+            text_bytes: text_offset - first_text,
+            descriptor,
+        });
+        Ok(())
+    }
+
+    /// Bytes of text in the archive.
+    pub fn text_bytes(&self) -> u64 {
+        self.members.iter().fold(0, |sum, member| sum.saturating_add(member.text_bytes))
+    }
+
+    /// Writes a range of the text, decoding only the frames that hold it. The range is cut at the
+    /// text's end. Gives the number of bytes written.
+    pub fn extract<S: Read + Seek>(
+        &self,
+        source: &mut S,
+        range: Range<u64>,
+        decompressor: &Decompressor,
+        writer: &mut dyn Write,
+    ) -> Result<u64> {
+        let mut decoder = MemberDecoder::new(decompressor);
+        let mut resolved: Option<(usize, Components)> = None;
+        let mut written = 0;
+        for frame in &self.frames {
+            let text_end = frame.text_offset + frame.header.original_bytes;
+            if range.is_empty() || text_end <= range.start || frame.text_offset >= range.end {
+                continue;
+            }
+            let needs_parts = matches!(frame.header.method, Method::Model { .. } | Method::Bytes);
+            if needs_parts && resolved.as_ref().is_none_or(|(member, _)| *member != frame.member) {
+                let descriptor = self.members[frame.member].descriptor.clone().unwrap_or_default();
+                let components = decompressor.resolve(&descriptor)?;
+                decoder.set_components(Some(components.clone()));
+                resolved = Some((frame.member, components));
+            }
+            let payload = read_payload(source, frame)?;
+            let text = decoder.frame(frame.number, &frame.header, &payload)?;
+            let from = range.start.saturating_sub(frame.text_offset) as usize;
+            let to = (range.end.min(text_end) - frame.text_offset) as usize;
+            writer.write_all(&text[from..to])?;
+            written += (to - from) as u64;
+        }
+        Ok(written)
+    }
+}
+
+/// A frame header with all its numbers at their longest.
+const MAX_HEADER_BYTES: u64 = 2 + 4 * 10 + 8 + 4;
+
+fn check_start(start: &[u8]) -> Result<()> {
+    if start.len() < START_BYTES as usize || start[..MAGIC.len()] != MAGIC {
+        return Err(Error::NotAnArchive { found: start[..start.len().min(MAGIC.len())].to_vec() });
+    }
+    if start[MAGIC.len()] != FORMAT_VERSION {
+        return Err(Error::FormatVersion { found: start[MAGIC.len()], known: FORMAT_VERSION });
+    }
+    Ok(())
+}
+
+fn read_at<S: Read + Seek>(source: &mut S, offset: u64, count: u64) -> Result<Vec<u8>> {
+    source.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    source.take(count).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The end of the member that stops at `stop`, and where that member starts.
+fn read_end<S: Read + Seek>(source: &mut S, stop: u64, limits: &Limits) -> Result<(u64, End)> {
+    let truncated = || Error::Truncated { offset: stop, held: 0, frame: None };
+    let footer_at = stop.checked_sub(FOOTER_BYTES).ok_or_else(truncated)?;
+    let footer = read_at(source, footer_at, FOOTER_BYTES)?;
+    if footer.len() as u64 != FOOTER_BYTES || footer[4..] != TAIL_MAGIC {
+        return Err(truncated());
+    }
+    let length = u64::from(u32::from_le_bytes([footer[0], footer[1], footer[2], footer[3]]));
+    within("bytes of index", length, limits.end_bytes)?;
+    let end_at = footer_at.checked_sub(length).ok_or_else(truncated)?;
+    let block = read_at(source, end_at, length + FOOTER_BYTES)?;
+    let damaged = |what: &str| Error::damaged("index", what).at(None, end_at);
+    if block.first() != Some(&END_TAG) {
+        return Err(damaged("it does not begin with E"));
+    }
+    // Its number is that of the blocks before it, which it lists itself.
+    let unchecked = End::read_numbered(&block).map_err(|error| error.at(None, end_at))?;
+    let Some((end, read)) = unchecked else { return Err(damaged("it ends too early")) };
+    if read != block.len() {
+        return Err(damaged("its length is not the footer's"));
+    }
+    let start = end_at
+        .checked_sub(end.body_bytes())
+        .ok_or_else(|| damaged("its frames are longer than the archive"))?;
+    Ok((start, end))
+}
+
+fn read_payload<S: Read + Seek>(source: &mut S, frame: &FrameInfo) -> Result<Vec<u8>> {
+    let payload_bytes = frame.header.payload_bytes;
+    let payload_at = frame.offset + frame.block_bytes - payload_bytes - 4;
+    let mut block = read_at(source, payload_at, payload_bytes + 4)?;
+    if block.len() as u64 != payload_bytes + 4 {
+        return Err(Error::Truncated {
+            offset: frame.offset,
+            held: block.len() as u64,
+            frame: Some(frame.number),
+        });
+    }
+    let crc = block.split_off(payload_bytes as usize);
+    let expected = block_crc(frame.block_number, &block);
+    let found = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
+    if expected != found {
+        return Err(
+            Error::checksum("payload", found, expected).at(Some(frame.number), frame.offset)
+        );
+    }
+    Ok(block)
+}

@@ -1,0 +1,67 @@
+//! What a caller can see of a long run.
+
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use crate::schedule::StepEntry;
+use crate::tokenizer::{TokenId, Tokenizer};
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of text coded so far, those of a frame at hand included.
+    pub text_bytes: u64,
+    /// Bytes of archive for them, as far as is known.
+    pub archive_bytes: u64,
+    /// Tokens coded so far.
+    pub tokens: u64,
+}
+
+/// Sees progress; called between steps.
+pub type Observer<'a> = dyn FnMut(Progress) + Send + 'a;
+
+/// Where the time of a run went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Computing logits.
+    pub engine: Duration,
+    /// Coding under them.
+    pub coder: Duration,
+}
+
+impl AddAssign for Timing {
+    fn add_assign(&mut self, other: Self) {
+        self.engine += other.engine;
+        self.coder += other.coder;
+    }
+}
+
+/// Progress within one frame.
+pub(crate) struct FrameProgress<'a> {
+    pub(crate) before: Progress,
+    pub(crate) tokenizer: &'a dyn Tokenizer,
+    pub(crate) observer: Option<&'a mut Observer<'static>>,
+    pub(crate) text_bytes: u64,
+    pub(crate) tokens: u64,
+}
+
+impl FrameProgress<'_> {
+    /// The tokens of `entries` have been coded.
+    pub(crate) fn tokens(
+        &mut self,
+        entries: &[StepEntry],
+        tokens: &[TokenId],
+        payload_bytes: usize,
+    ) {
+        let Some(observer) = &mut self.observer else { return };
+        for entry in entries {
+            self.text_bytes += self.tokenizer.token_bytes(tokens[entry.index]).len() as u64;
+        }
+        self.tokens += entries.len() as u64;
+        observer(Progress {
+            text_bytes: self.before.text_bytes + self.text_bytes,
+            archive_bytes: self.before.archive_bytes + payload_bytes as u64,
+            tokens: self.before.tokens + self.tokens,
+        });
+    }
+}

@@ -1,0 +1,221 @@
+//! Adapters that are written to, in the manner of `flate2::write`.
+
+use std::io::{self, Write};
+
+use crate::archive::end::digest;
+use crate::archive::{
+    Block, BlockParser, End, FrameHeader, IndexEntry, Method, block_crc, start_bytes,
+};
+use crate::compress::{Compressor, frame_end};
+use crate::decompress::{Decompressor, MemberDecoder};
+use crate::error::{Error, Result};
+use crate::progress::{Observer, Progress, Timing};
+
+/// What was compressed or decompressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Bytes of text.
+    pub text_bytes: u64,
+    /// Bytes of archive.
+    pub archive_bytes: u64,
+    /// Tokens in frames coded with a model.
+    pub tokens: u64,
+    /// Frames coded with a model.
+    pub model_frames: u64,
+    /// Frames coded otherwise.
+    pub other_frames: u64,
+    /// Time spent.
+    pub timing: Timing,
+}
+
+impl Summary {
+    pub(crate) fn add_frame(&mut self, header: &FrameHeader, timing: Timing) {
+        self.text_bytes += header.original_bytes;
+        match header.method {
+            Method::Model { tokens, .. } => {
+                self.tokens += tokens;
+                self.model_frames += 1;
+            }
+            _ => self.other_frames += 1,
+        }
+        self.timing += timing;
+    }
+}
+
+/// Compresses what is written to it and writes an archive to `W`.
+///
+/// Holds one frame of text. [`Encoder::finish`] must be called: an archive without its end is
+/// truncated.
+pub struct Encoder<'c, W: Write> {
+    writer: W,
+    compressor: &'c Compressor,
+    observer: Option<Box<Observer<'static>>>,
+    text: Vec<u8>,
+    blocks: u64,
+    end: End,
+    hashes: Vec<u64>,
+    summary: Summary,
+}
+
+impl<'c, W: Write> Encoder<'c, W> {
+    /// An encoder of one archive member.
+    pub fn new(writer: W, compressor: &'c Compressor) -> Self {
+        Self {
+            writer,
+            compressor,
+            observer: None,
+            text: Vec::new(),
+            blocks: 0,
+            end: End::default(),
+            hashes: Vec::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// Tells `observer` how far it is.
+    #[must_use]
+    pub fn observed(mut self, observer: Box<Observer<'static>>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Codes what is left, ends the archive and gives the writer back.
+    pub fn finish(mut self) -> Result<(W, Summary)> {
+        if !self.text.is_empty() {
+            let text = std::mem::take(&mut self.text);
+            self.write_frame(&text)?;
+        }
+        self.begin()?;
+        self.end.digest = digest(&self.hashes);
+        let end = self.end.to_bytes(self.blocks)?;
+        self.put(&end)?;
+        self.writer.flush()?;
+        Ok((self.writer, self.summary))
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.writer.write_all(bytes)?;
+        self.summary.archive_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if self.summary.archive_bytes == 0 { self.put(&start_bytes()) } else { Ok(()) }
+    }
+
+    fn write_frame(&mut self, text: &[u8]) -> Result<()> {
+        let before = Progress {
+            text_bytes: self.summary.text_bytes,
+            archive_bytes: self.summary.archive_bytes,
+            tokens: self.summary.tokens,
+        };
+        let frame = self.compressor.code_frame(text, before, self.observer.as_deref_mut())?;
+        self.begin()?;
+        if matches!(frame.header.method, Method::Model { .. } | Method::Bytes)
+            && self.end.descriptor_bytes == 0
+        {
+            let descriptor = self.compressor.components().descriptor().to_block(self.blocks);
+            self.put(&descriptor)?;
+            self.blocks += 1;
+            self.end.descriptor_bytes = descriptor.len() as u64;
+            self.end.frames_before_descriptor = self.end.frames.len() as u64;
+        }
+        let header = frame.header.to_bytes(self.blocks);
+        let crc = block_crc(self.blocks, &frame.payload).to_le_bytes();
+        self.put(&header)?;
+        self.put(&frame.payload)?;
+        self.put(&crc)?;
+        self.blocks += 1;
+        self.end.frames.push(IndexEntry {
+            block_bytes: (header.len() + frame.payload.len() + crc.len()) as u64,
+            original_bytes: frame.header.original_bytes,
+        });
+        self.hashes.push(frame.header.content_hash);
+        self.summary.add_frame(&frame.header, frame.timing);
+        if let Some(observer) = &mut self.observer {
+            observer(Progress {
+                text_bytes: self.summary.text_bytes,
+                archive_bytes: self.summary.archive_bytes,
+                tokens: self.summary.tokens,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Encoder<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        let frame_bytes = self.compressor.frame_bytes();
+        while self.text.len() > frame_bytes {
+            let rest = self.text.split_off(frame_end(&self.text, frame_bytes));
+            let frame = std::mem::replace(&mut self.text, rest);
+            self.write_frame(&frame).map_err(Error::into_io)?;
+        }
+        Ok(bytes.len())
+    }
+
+    /// Does not end a frame: only what is whole is written.
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Decompresses the archive that is written to it and writes the text to `W`.
+///
+/// Text is written frame by frame, after its checksum has been held. [`Decoder::finish`] must be
+/// called to know that the archive was whole.
+pub struct Decoder<'d, W: Write> {
+    writer: W,
+    parser: BlockParser,
+    member: MemberDecoder<'d>,
+}
+
+impl<'d, W: Write> Decoder<'d, W> {
+    /// A decoder of one archive, of any number of members.
+    pub fn new(writer: W, decompressor: &'d Decompressor) -> Self {
+        Self {
+            writer,
+            parser: BlockParser::new(decompressor.limits()),
+            member: MemberDecoder::new(decompressor),
+        }
+    }
+
+    /// Tells `observer` how far it is.
+    #[must_use]
+    pub fn observed(mut self, observer: Box<Observer<'static>>) -> Self {
+        self.member.observe(observer);
+        self
+    }
+
+    /// Checks that the archive is whole and gives the writer back.
+    pub fn finish(mut self) -> Result<(W, Summary)> {
+        self.parser.finish()?;
+        self.writer.flush()?;
+        Ok((self.writer, self.member.summary()))
+    }
+
+    fn blocks(&mut self) -> Result<()> {
+        while let Some(block) = self.parser.next_block()? {
+            let is_frame = matches!(block, Block::Frame(..));
+            let text = self.member.block(block)?;
+            if is_frame {
+                self.writer.write_all(&text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Decoder<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.parser.push(bytes);
+        self.member.archive_bytes(bytes.len());
+        self.blocks().map_err(Error::into_io)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}

@@ -1,0 +1,244 @@
+//! Gated logistic mixing: inputs in the logistic domain, several sets of weights at once, each set
+//! selected by a small context of its own, and a last mixer over their outputs.
+//!
+//! Every dot product is summed in sixteen fixed lanes, then by a fixed tree, in `f32` without
+//! contraction: a vector unit of any width and the plain scalar loop give the same bits.
+//! Weights move by the gradient of the coding cost (Mahoney 2005; Mattern 2012).
+
+use crate::arithmetic::squash;
+
+/// Number of running sums of a dot product; lengths of weight vectors are multiples of it.
+pub(crate) const SUM_LANES: usize = 16;
+
+/// Sum of products over two slices of equal length, a multiple of [`SUM_LANES`].
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; SUM_LANES];
+    for (a, b) in a.as_chunks::<SUM_LANES>().0.iter().zip(b.as_chunks::<SUM_LANES>().0) {
+        for lane in 0..SUM_LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let mut width = SUM_LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    sums[0]
+}
+
+/// `weights += step * inputs`, elementwise.
+#[inline(always)]
+fn adjust(weights: &mut [f32], inputs: &[f32], step: f32) {
+    for (w, x) in
+        weights.as_chunks_mut::<SUM_LANES>().0.iter_mut().zip(inputs.as_chunks::<SUM_LANES>().0)
+    {
+        for lane in 0..SUM_LANES {
+            w[lane] += step * x[lane];
+        }
+    }
+}
+
+/// How fast a set of weights learns: `floor + extra / (1 + uses / horizon)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rate {
+    /// The rate after long use.
+    pub(crate) floor: f32,
+    /// What is added at the first use.
+    pub(crate) extra: f32,
+    /// Uses after which the extra part has halved.
+    pub(crate) horizon: f32,
+}
+
+impl Rate {
+    #[inline(always)]
+    fn at(&self, uses: u32) -> f32 {
+        self.floor + self.extra * self.horizon / (self.horizon + uses as f32)
+    }
+}
+
+/// One selectable family of weight vectors.
+#[derive(Debug)]
+struct Selector {
+    weights: Vec<f32>,
+    uses: Vec<u32>,
+    selected: usize,
+    output: f32,
+    probability: f32,
+}
+
+/// Two layers of mixing over a fixed number of inputs.
+#[derive(Debug)]
+pub(crate) struct Network {
+    /// Inputs of the current decision, zero-padded to a multiple of [`SUM_LANES`].
+    inputs: Vec<f32>,
+    selectors: Vec<Selector>,
+    /// Outputs of the selectors, padded, and the weights of the last mixer.
+    hidden: Vec<f32>,
+    last: Selector,
+    rate: Rate,
+    last_rate: Rate,
+    limit: f32,
+    /// The widest vector unit this machine has, asked once.
+    unit: pulp::Arch,
+}
+
+impl Network {
+    /// A network over `inputs` inputs; `sizes[i]` is the number of contexts of selector `i`,
+    /// `last_size` that of the last mixer. Weights begin at `first`, the first input's, and
+    /// `other`. Outputs are kept within `limit` in the logistic domain.
+    pub(crate) fn new(
+        inputs: usize,
+        sizes: &[usize],
+        last_size: usize,
+        weights: (f32, f32),
+        rates: (Rate, Rate),
+        limit: f32,
+    ) -> Self {
+        let padded = inputs.next_multiple_of(SUM_LANES);
+        let hidden = sizes.len().next_multiple_of(SUM_LANES);
+        let selector = |size: usize, width: usize, real: usize, first: f32, other: f32| {
+            let mut start = vec![0.0; width];
+            start[..real].fill(other);
+            start[0] = first;
+            Selector {
+                weights: start.repeat(size),
+                uses: vec![0; size],
+                selected: 0,
+                output: 0.0,
+                probability: 0.5,
+            }
+        };
+        let equal = 1.0 / sizes.len() as f32;
+        Self {
+            inputs: vec![0.0; padded],
+            selectors: sizes
+                .iter()
+                .map(|&size| selector(size, padded, inputs, weights.0, weights.1))
+                .collect(),
+            hidden: vec![0.0; hidden],
+            last: selector(last_size, hidden, sizes.len(), equal, equal),
+            rate: rates.0,
+            last_rate: rates.1,
+            limit,
+            unit: pulp::Arch::new(),
+        }
+    }
+
+    /// The inputs of the next decision, for writing; what is not written keeps its value.
+    #[inline(always)]
+    pub(crate) fn inputs_mut(&mut self) -> &mut [f32] {
+        &mut self.inputs
+    }
+
+    /// Selects a context of a selector; out of range means the last one.
+    #[inline(always)]
+    pub(crate) fn select(&mut self, selector: usize, context: usize) {
+        let selector = &mut self.selectors[selector];
+        selector.selected = context.min(selector.uses.len() - 1);
+    }
+
+    /// Selects a context of the last mixer; out of range means its last one.
+    #[inline(always)]
+    pub(crate) fn select_last(&mut self, context: usize) {
+        self.last.selected = context.min(self.last.uses.len() - 1);
+    }
+
+    /// Mixes; the answer is in the logistic domain.
+    #[inline]
+    pub(crate) fn mix(&mut self) -> f32 {
+        self.unit.dispatch(|| self.mix_plainly())
+    }
+
+    /// The same, compiled for whatever unit the caller is compiled for.
+    #[inline(always)]
+    fn mix_plainly(&mut self) -> f32 {
+        let width = self.inputs.len();
+        for (selector, hidden) in self.selectors.iter_mut().zip(&mut self.hidden) {
+            let at = selector.selected * width;
+            let output = dot(&selector.weights[at..at + width], &self.inputs);
+            selector.output = output.clamp(-self.limit, self.limit);
+            selector.probability = squash(selector.output);
+            *hidden = selector.output;
+        }
+        let width = self.hidden.len();
+        let at = self.last.selected * width;
+        let output = dot(&self.last.weights[at..at + width], &self.hidden);
+        self.last.output = output.clamp(-self.limit, self.limit);
+        self.last.probability = squash(self.last.output);
+        self.last.output
+    }
+
+    /// Learns the outcome of the decision last mixed.
+    #[inline]
+    pub(crate) fn learn(&mut self, bit: bool) {
+        self.unit.dispatch(|| self.learn_plainly(bit));
+    }
+
+    #[inline(always)]
+    fn learn_plainly(&mut self, bit: bool) {
+        let target = f32::from(u8::from(bit));
+        let width = self.inputs.len();
+        for selector in &mut self.selectors {
+            let uses = &mut selector.uses[selector.selected];
+            let step = (target - selector.probability) * self.rate.at(*uses);
+            *uses = uses.saturating_add(1);
+            let at = selector.selected * width;
+            adjust(&mut selector.weights[at..at + width], &self.inputs, step);
+        }
+        let uses = &mut self.last.uses[self.last.selected];
+        let step = (target - self.last.probability) * self.last_rate.at(*uses);
+        *uses = uses.saturating_add(1);
+        let width = self.hidden.len();
+        let at = self.last.selected * width;
+        adjust(&mut self.last.weights[at..at + width], &self.hidden, step);
+    }
+}
+
+/// Secondary symbol estimation: a map from (context, mixed probability) to a corrected one, linear
+/// between points a fixed distance apart in the logistic domain.
+#[derive(Debug)]
+pub(crate) struct Refinement {
+    points: usize,
+    width: f32,
+    values: Vec<f32>,
+    rate: f32,
+    /// Where the two points in use lie and how much of the upper one is used.
+    at: usize,
+    part: f32,
+}
+
+impl Refinement {
+    /// A map with `contexts` contexts that changes nothing yet: `points` points (odd) `width`
+    /// apart around even odds.
+    pub(crate) fn new(contexts: usize, points: usize, width: f32, rate: f32) -> Self {
+        let middle = (points / 2) as f32;
+        let one: Vec<f32> = (0..points).map(|i| squash((i as f32 - middle) * width)).collect();
+        Self { points, width, values: one.repeat(contexts), rate, at: 0, part: 0.0 }
+    }
+
+    /// The corrected probability of `stretched` in `context` (reduced to the number of contexts).
+    #[inline(always)]
+    pub(crate) fn refine(&mut self, context: usize, stretched: f32) -> f32 {
+        let contexts = self.values.len() / self.points;
+        let last = (self.points - 1) as f32;
+        let place = (stretched / self.width + 0.5 * last).clamp(0.0, last - 0.001);
+        let whole = place as usize;
+        self.part = place - whole as f32;
+        self.at = (context % contexts) * self.points + whole;
+        let low = self.values[self.at];
+        low + (self.values[self.at + 1] - low) * self.part
+    }
+
+    /// Learns the outcome of the decision last refined.
+    #[inline(always)]
+    pub(crate) fn learn(&mut self, bit: bool) {
+        let target = f32::from(u8::from(bit));
+        let low = &mut self.values[self.at];
+        *low += (target - *low) * self.rate * (1.0 - self.part);
+        let high = &mut self.values[self.at + 1];
+        *high += (target - *high) * self.rate * self.part;
+    }
+}

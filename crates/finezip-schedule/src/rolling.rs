@@ -1,0 +1,113 @@
+//! Long lanes over a window that rolls, with attention sinks.
+//!
+//! Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks" (arXiv
+//! 2309.17453): a model goes on predicting past its window if the stream's first tokens stay
+//! visible. Keys and values are never computed again, so that what a position knows reaches
+//! back further than the window.
+
+use finezip_core::{Error, Feed, Plan, Record, Result, Schedule, StepEntry, Window};
+
+use crate::lanes::LanePolicy;
+use crate::regions::Regions;
+
+/// Name of this schedule in archives.
+pub(crate) const NAME: &str = "rolling";
+
+/// Tokens of a frame with one lane; the number of lanes grows as the square root from there.
+const FIRST_LANE_TOKENS: usize = 400;
+
+/// Lanes are contiguous regions of nearly equal length; each restarts once, at its beginning, and
+/// goes on to its end.
+///
+/// With `groups` above 1 the lanes take turns: each step codes one token of every lane of one
+/// group (lane number modulo groups), so that one group is computed while the last is coded.
+///
+/// Record: `rolling/1 window=512 sinks=1`, with `groups=2` added where there is more than one.
+#[derive(Clone, Copy, Debug)]
+pub struct Rolling {
+    window_tokens: usize,
+    sink_tokens: usize,
+    groups: usize,
+    lanes: LanePolicy,
+}
+
+impl Rolling {
+    /// Lanes whose tokens see `window_tokens` tokens (at least 1), themselves included, and the
+    /// lane's first `sink_tokens` (at most as many as the window; the start token is the first).
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for a window of 0, or more sinks than window.
+    pub fn new(window_tokens: usize, sink_tokens: usize, lanes: LanePolicy) -> Result<Self> {
+        if window_tokens == 0 || sink_tokens > window_tokens {
+            return Err(Error::Settings(format!(
+                "schedule rolling: a window of {window_tokens} tokens with {sink_tokens} sinks"
+            )));
+        }
+        Ok(Self { window_tokens, sink_tokens, groups: 1, lanes })
+    }
+
+    /// The same with lanes in `groups` groups that take turns; 0 counts as 1.
+    #[must_use]
+    pub fn with_groups(self, groups: usize) -> Self {
+        Self { groups: groups.max(1), ..self }
+    }
+}
+
+impl Schedule for Rolling {
+    fn record(&self) -> Record {
+        let record = Record::new(NAME, 1)
+            .with("window", self.window_tokens as u64)
+            .with("sinks", self.sink_tokens as u64);
+        if self.groups == 1 { record } else { record.with("groups", self.groups as u64) }
+    }
+
+    fn window(&self) -> Window {
+        Window { tokens: self.window_tokens, sinks: self.sink_tokens, rolling: true }
+    }
+
+    /// `sqrt(tokens / 400)`, rounded down, within the limits: the least of a size that grows by
+    /// 47 tokens' share a lane and a time that falls with the lanes; `docs/schedule.md` derives
+    /// it.
+    fn lanes(&self, tokens: usize) -> usize {
+        self.lanes.choose((tokens / FIRST_LANE_TOKENS).isqrt(), tokens)
+    }
+
+    fn max_lanes(&self) -> usize {
+        self.lanes.most()
+    }
+
+    fn plan(&self, tokens: usize, lanes: usize) -> Box<dyn Plan> {
+        Box::new(Turns { regions: Regions::new(tokens, lanes), groups: self.groups, turn: 0 })
+    }
+}
+
+/// The plan of [`Rolling`].
+struct Turns {
+    regions: Regions,
+    groups: usize,
+    turn: usize,
+}
+
+impl Plan for Turns {
+    fn next_step(&mut self, entries: &mut Vec<StepEntry>) -> bool {
+        entries.clear();
+        loop {
+            let place = self.turn / self.groups;
+            let lanes = self.regions.lanes_at(place);
+            if lanes == 0 {
+                return false;
+            }
+            let group = self.turn % self.groups;
+            // Groups beyond the number of lanes have no turn.
+            self.turn = if group >= lanes { (place + 1) * self.groups } else { self.turn + 1 };
+            entries.extend((group..lanes).step_by(self.groups).map(|lane| {
+                let index = self.regions.of(lane).start + place;
+                let feed = if place == 0 { Feed::Restart { from: index } } else { Feed::Continue };
+                StepEntry { lane, index, feed }
+            }));
+            if !entries.is_empty() {
+                return true;
+            }
+        }
+    }
+}
