@@ -192,6 +192,17 @@ impl Checkpoint {
         }
     }
 
+    /// The whole GGUF file, if it is one: for code that reads such files itself.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn gguf_bytes(&self) -> Result<Option<Vec<u8>>> {
+        match (&self.origin, self.files.first()) {
+            (Origin::Gguf(_), Some(file)) => file.read(0, file.length() as usize).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// The content of tokenizer.json, if this is a folder that has one.
     ///
     /// # Errors

@@ -20,6 +20,8 @@
 //! what they add below the rounding of 8-bit keys and values by a factor of a hundred; they cost two
 //! multiply-adds of bytes for each product.
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
 use super::context::Context;
 use super::elementwise::exp;
 use super::int8::{OFFSET, PANEL, from_order_key, order_key};
@@ -400,7 +402,10 @@ fn score_sums(isa: Isa, queries: &[u8], keys: &[u8], shape: [usize; 3], dots: &m
     match isa.kind() {
         Kind::Scalar => scalar::score_sums(queries, keys, shape, dots),
         #[cfg(target_arch = "x86_64")]
-        _ => scalar::score_sums(queries, keys, shape, dots),
+        Kind::Avx2 => scalar::score_sums(queries, keys, shape, dots),
+        // SAFETY: the kind proves the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512Vnni => unsafe { avx512::score_sums(queries, keys, shape, dots) },
     }
 }
 
@@ -411,6 +416,9 @@ fn value_sums(isa: Isa, weights: &[u8], values: &[u8], shape: [usize; 3], sums: 
     match isa.kind() {
         Kind::Scalar => scalar::value_sums(weights, values, shape, sums),
         #[cfg(target_arch = "x86_64")]
-        _ => scalar::value_sums(weights, values, shape, sums),
+        Kind::Avx2 => scalar::value_sums(weights, values, shape, sums),
+        // SAFETY: the kind proves the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512Vnni => unsafe { avx512::value_sums(weights, values, shape, sums) },
     }
 }

@@ -16,6 +16,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::aligned::AlignedBytes;
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
 use super::context::Context;
 use super::error::{KernelError, expect_at_most, expect_length};
 use super::isa::Kind;
@@ -235,7 +237,10 @@ fn run(
         match context.isa().kind() {
             Kind::Scalar => scalar::gemm_int8(&job, panels),
             #[cfg(target_arch = "x86_64")]
-            _ => scalar::gemm_int8(&job, panels),
+            Kind::Avx2 => scalar::gemm_int8(&job, panels),
+            // SAFETY: the kind proves the instructions; ranges are disjoint.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Vnni => unsafe { avx512::gemm_int8(&job, panels) },
         }
     });
 }
@@ -245,4 +250,140 @@ fn run(
 pub(super) fn panels_together(rows: usize) -> usize {
     let tiles = rows.div_ceil(8).max(1);
     if rows.div_ceil(tiles) > 6 { 3 } else { 4 }
+}
+
+/// Cuts rows into the fewest tiles of at most eight, as even as can be.
+pub(super) fn tile_rows(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let tiles = rows.div_ceil(8);
+    (0..tiles).map(move |tile| tile * rows / tiles..(tile + 1) * rows / tiles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Isa;
+    use proptest::prelude::*;
+
+    /// The definition, value by value.
+    fn defined(x: &QuantizedRows, weights: &Int8Weights, before: Option<&[f32]>) -> Vec<u32> {
+        let mut out = Vec::new();
+        for row in 0..x.rows() {
+            for channel in 0..weights.channels() {
+                let products = x.row(row).enumerate();
+                let sum: i64 = products
+                    .map(|(k, q)| i64::from(q) * i64::from(weights.value(channel, k)))
+                    .sum();
+                let sum = i32::try_from(sum).unwrap();
+                let product = (sum as f32 * x.scales()[row]) * weights.scales()[channel];
+                out.push(before.map_or(product, |before| before[out.len()] + product).to_bits());
+            }
+        }
+        out
+    }
+
+    fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|value| value.to_bits()).collect()
+    }
+
+    /// Holds every instruction set and thread count against the definition.
+    fn check(rows: usize, channels: usize, depth: usize, value: impl Fn(usize) -> i32) {
+        let x: Vec<f32> = (0..rows * depth).map(|i| value(i).clamp(-127, 127) as f32).collect();
+        let w: Vec<i8> = (0..channels * depth).map(|i| value(i * 31 + 7) as i8).collect();
+        let scales: Vec<f32> = (0..channels).map(|i| value(i) as f32 * 0.37e-3).collect();
+        let weights = Int8Weights::pack(channels, depth, &w, &scales).unwrap();
+        for (i, &w) in w.iter().enumerate() {
+            assert_eq!(weights.value(i / depth, i % depth), w);
+        }
+        let before: Vec<f32> = (0..rows * channels).map(|i| value(i + 3) as f32).collect();
+        let mut expected = None;
+        for isa in Isa::available() {
+            for threads in [1, 2, 3, 7] {
+                let context = Context::new(isa, threads).unwrap();
+                let mut quantized = QuantizedRows::new();
+                quantized.quantize(&context, &x, rows, depth).unwrap();
+                let (stored, added) = expected.get_or_insert_with(|| {
+                    let stored = defined(&quantized, &weights, None);
+                    (stored, defined(&quantized, &weights, Some(&before)))
+                });
+                let mut out = vec![f32::NAN; rows * channels];
+                let mut maxima = vec![f32::NAN; rows];
+                gemm_int8(&context, &quantized, &weights, &mut out);
+                assert_eq!(&bits(&out), stored, "{isa} {threads} {rows} {channels} {depth}");
+                out.fill(f32::NAN);
+                gemm_int8_with_maxima(&context, &quantized, &weights, &mut out, &mut maxima);
+                assert_eq!(&bits(&out), stored, "{isa} {threads} {rows} {channels} {depth}");
+                for (row, maximum) in out.chunks(channels.max(1)).zip(&maxima) {
+                    let expected = row.iter().copied().max_by(f32::total_cmp).unwrap();
+                    assert_eq!(maximum.to_bits(), expected.to_bits());
+                }
+                out.copy_from_slice(&before);
+                gemm_int8_add(&context, &quantized, &weights, &mut out);
+                assert_eq!(&bits(&out), added, "{isa} {threads} {rows} {channels} {depth}");
+            }
+        }
+    }
+
+    fn scattered(seed: usize) -> impl Fn(usize) -> i32 {
+        move |i| {
+            let mixed = (i + seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((mixed >> 33) % 256) as i32 - 128
+        }
+    }
+
+    #[test]
+    fn products_are_as_defined_for_every_tile() {
+        for rows in (1..=9).chain([16, 17, 23, 25, 63, 64, 65]) {
+            for (channels, depth) in [(1, 1), (16, 4), (48, 64), (67, 37), (130, 100)] {
+                check(rows, channels, depth, scattered(rows));
+            }
+        }
+    }
+
+    #[test]
+    fn extremes_do_not_overflow() {
+        for extreme in [-128, 127, 0] {
+            check(3, 17, 5000, |_| extreme);
+            check(9, 5, 64, |i| if i % 3 == 0 { extreme } else { 127 });
+        }
+        check(2, 2, MAX_DEPTH, |_| -128);
+        check(1, 3, MAX_DEPTH, |i| if i % 2 == 0 { 127 } else { -127 });
+    }
+
+    #[test]
+    fn empty_products_are_empty() {
+        check(0, 5, 3, scattered(0));
+        check(5, 0, 3, scattered(0));
+        check(3, 20, 0, scattered(0));
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        let weights = Int8Weights::pack(5, 6, &[1; 30], &[1.0; 5]).unwrap();
+        let again = Int8Weights::from_parts(5, 6, weights.packed(), weights.scales()).unwrap();
+        assert_eq!(again.packed(), weights.packed());
+        assert!(Int8Weights::from_parts(5, 6, &weights.packed()[1..], weights.scales()).is_err());
+        assert!(Int8Weights::from_parts(5, 6, weights.packed(), &[1.0; 4]).is_err());
+        assert!(Int8Weights::from_parts(usize::MAX, 8, &[], &[]).is_err());
+        assert!(Int8Weights::pack(5, 6, &[1; 29], &[1.0; 5]).is_err());
+        assert!(Int8Weights::pack(0, MAX_DEPTH + 1, &[], &[]).is_err());
+    }
+
+    #[test]
+    fn order_keys_order_as_floats_do() {
+        let values = [f32::NEG_INFINITY, -1.0, -1e-40, -0.0, 0.0, 1e-40, 2.0, f32::INFINITY];
+        for pair in values.windows(2) {
+            assert!(order_key(pair[0]) < order_key(pair[1]));
+        }
+        assert!(values.iter().all(|v| from_order_key(order_key(*v)).to_bits() == v.to_bits()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn products_are_as_defined(
+            rows in 0usize..40, channels in 0usize..90, depth in 0usize..140, seed: u32,
+        ) {
+            check(rows, channels, depth, scattered(seed as usize));
+        }
+    }
 }

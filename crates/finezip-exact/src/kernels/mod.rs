@@ -26,6 +26,8 @@
 
 mod aligned;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod context;
 mod elementwise;
 mod error;
@@ -33,6 +35,7 @@ mod float;
 mod int8;
 mod isa;
 mod kv_cache;
+mod peak;
 mod quantize;
 mod rows;
 mod scalar;
@@ -48,5 +51,6 @@ pub use float::{F32Weights, gemm_f32};
 pub use int8::{Int8Weights, gemm_int8, gemm_int8_add, gemm_int8_with_maxima};
 pub use isa::Isa;
 pub use kv_cache::{KvCache, KvSlot};
+pub use peak::peak_multiply_adds;
 pub use quantize::QuantizedRows;
 pub use rows::StridedRows;

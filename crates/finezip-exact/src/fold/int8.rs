@@ -1,0 +1,186 @@
+//! The precision `int8`: rotations and gains folded in, then one scale a channel.
+//!
+//! `R` is the rotation of the residual stream, `V` that of one head's values, `D` the Hadamard
+//! matrix that the engine applies to each 64 inputs of the feed-forward part's last matrix. With
+//! gains `g`:
+//!
+//! | matrix | becomes |
+//! |---|---|
+//! | query, key, gate, up | `W diag(g) R` |
+//! | value | `V' W diag(g) R` on each head |
+//! | attention output | `R' W V` |
+//! | down | `R' W D` |
+//! | head | `E diag(g) R` |
+//! | embedding | rows `e R` |
+//!
+//! Where a part's output passes a norm of its own before it joins the residual stream (Gemma 3),
+//! that norm's gain stands in the unrotated basis: there `R'` is left out of the outputs and of
+//! the embedding, and the engine applies `R` online, to what it multiplies.
+
+use super::columns::{rotate_inputs, rotate_outputs, scale_columns};
+use super::rotation::Rotation;
+use super::tensors::Tensors;
+use crate::error::Result;
+use crate::kernels::{Context, Int8Weights, QuantizedRows};
+use crate::weights::{Embedding, LayerWeights, Linear, Weights};
+
+/// Rows that are quantized together, to bound the memory beside the matrix.
+const ROWS_AT_ONCE: usize = 4096;
+
+/// The largest integer of an embedding's row.
+const INT16_MAXIMUM: f32 = 32767.0;
+
+/// Adding and taking away 1.5 * 2^23 rounds to an integer, half to even.
+const ROUNDING: f32 = 12_582_912.0;
+
+/// Width of the blocks of `D`.
+const DOWN_BLOCK: usize = 64;
+
+/// Whether the engine applies `D`: where the width is a multiple of 64.
+pub(crate) fn rotates_down(feed_forward: usize) -> bool {
+    feed_forward.is_multiple_of(DOWN_BLOCK)
+}
+
+/// Makes the weights of a checkpoint.
+pub(crate) fn fold(checkpoint: &finezip_models::Checkpoint, context: &Context) -> Result<Weights> {
+    let tensors = Tensors::new(checkpoint);
+    let config = tensors.config();
+    let residual = Rotation::new(config.hidden_size);
+    let rotates_residual = !tensors.has_post_norms();
+
+    let mut head = tensors.embedding()?;
+    let embedding = {
+        let mut rows = head.clone();
+        for value in &mut rows {
+            *value *= config.embedding_scale;
+        }
+        if rotates_residual {
+            rotate_inputs(context, &mut rows, &residual);
+        }
+        int16_rows(&rows, config.hidden_size)
+    };
+    if !config.tied_embeddings {
+        head = tensors.head()?;
+    }
+    scale_columns(context, &mut head, &tensors.final_gain()?);
+    rotate_inputs(context, &mut head, &residual);
+    let head = quantize(context, head, config.hidden_size)?;
+
+    let fold = Fold { tensors, context, residual, rotates_residual };
+    let layers = (0..config.layers).map(|layer| fold.layer(layer)).collect::<Result<_>>()?;
+    Ok(Weights { embedding, layers, final_gain: Vec::new(), head })
+}
+
+struct Fold<'a> {
+    tensors: Tensors<'a>,
+    context: &'a Context,
+    residual: Rotation,
+    rotates_residual: bool,
+}
+
+impl Fold<'_> {
+    fn layer(&self, layer: usize) -> Result<LayerWeights> {
+        let (config, context) = (self.tensors.config(), self.context);
+        let vectors = self.tensors.vectors(layer)?;
+        let (hidden, feed_forward) = (config.hidden_size, config.feed_forward);
+        let query_width = config.heads * config.head_dim;
+        let values = Rotation::heads(config.kv_heads, config.head_dim);
+
+        let mut qkv = self.tensors.qkv(layer)?;
+        scale_columns(context, &mut qkv, &vectors.attention_gain);
+        let value_rows = (query_width + config.kv_heads * config.head_dim) * hidden;
+        rotate_outputs(context, &mut qkv[value_rows..], hidden, &values);
+        rotate_inputs(context, &mut qkv, &self.residual);
+
+        let mut value_bias = vectors.value_bias;
+        if !value_bias.is_empty() {
+            values.apply_rows(&mut value_bias);
+        }
+        let qkv_bias = [vectors.query_bias, vectors.key_bias, value_bias].concat();
+
+        let mut output = self.tensors.matrix(layer, "self_attn.o_proj", hidden, query_width)?;
+        let heads = Rotation::heads(config.heads, config.head_dim);
+        rotate_inputs(context, &mut output, &heads);
+
+        let mut gate_up = self.tensors.gate_up(layer)?;
+        scale_columns(context, &mut gate_up, &vectors.feed_forward_gain);
+        rotate_inputs(context, &mut gate_up, &self.residual);
+
+        let mut down = self.tensors.matrix(layer, "mlp.down_proj", hidden, feed_forward)?;
+        if rotates_down(feed_forward) {
+            rotate_inputs(context, &mut down, &Rotation::blocks(feed_forward, DOWN_BLOCK));
+        }
+        if self.rotates_residual {
+            rotate_outputs(context, &mut output, query_width, &self.residual);
+            rotate_outputs(context, &mut down, feed_forward, &self.residual);
+        }
+        Ok(LayerWeights {
+            attention_gain: Vec::new(),
+            qkv: quantize(context, qkv, hidden)?,
+            qkv_bias,
+            query_gain: vectors.query_gain,
+            key_gain: vectors.key_gain,
+            attention_output: quantize(context, output, query_width)?,
+            post_attention_gain: vectors.post_attention_gain,
+            feed_forward_gain: Vec::new(),
+            gate_up: quantize(context, gate_up, hidden)?,
+            down: quantize(context, down, feed_forward)?,
+            post_feed_forward_gain: vectors.post_feed_forward_gain,
+        })
+    }
+}
+
+/// Quantizes and packs `[_][depth]`: a channel is rounded as a row of activations is.
+fn quantize(context: &Context, matrix: Vec<f32>, depth: usize) -> Result<Linear> {
+    let channels = matrix.len() / depth;
+    let mut values = Vec::with_capacity(matrix.len());
+    let mut scales = Vec::with_capacity(channels);
+    let mut rows = QuantizedRows::new();
+    for part in matrix.chunks(ROWS_AT_ONCE * depth) {
+        let count = part.len() / depth;
+        rows.quantize(context, part, count, depth)?;
+        for row in 0..count {
+            values.extend(rows.row(row));
+        }
+        scales.extend_from_slice(rows.scales());
+    }
+    drop(matrix);
+    Ok(Linear::Int8(Int8Weights::pack(channels, depth, &values, &scales)?))
+}
+
+/// Rows with one scale each: `scale = a / 32767`, `q = round(x * (32767 / a))`, half to even, for
+/// a row whose largest magnitude is `a`; a row of zeros has the scale 0.
+fn int16_rows(rows: &[f32], width: usize) -> Embedding {
+    let mut values = Vec::with_capacity(rows.len());
+    let mut scales = Vec::with_capacity(rows.len() / width);
+    for row in rows.chunks_exact(width) {
+        let maximum = row.iter().fold(0.0f32, |maximum, value| maximum.max(value.abs()));
+        if maximum < f32::MIN_POSITIVE * INT16_MAXIMUM {
+            scales.push(0.0);
+            values.resize(values.len() + width, 0);
+            continue;
+        }
+        scales.push(maximum / INT16_MAXIMUM);
+        let inverse = INT16_MAXIMUM / maximum;
+        values.extend(row.iter().map(|value| ((value * inverse + ROUNDING) - ROUNDING) as i16));
+    }
+    Embedding::Int16 { values, scales }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn embedding_rows_keep_sixteen_bits() {
+        let rows: Vec<f32> = (0..64).map(|i| (i as f32 - 20.5) * 0.013).chain([0.0; 64]).collect();
+        let embedding = int16_rows(&rows, 64);
+        let mut row = [1.0f32; 64];
+        embedding.write(0, &mut row);
+        for (value, expected) in row.iter().zip(&rows) {
+            assert!((value - expected).abs() <= 0.013 * 43.0 / 32767.0);
+        }
+        embedding.write(1, &mut row);
+        assert_eq!(row, [0.0; 64]);
+    }
+}

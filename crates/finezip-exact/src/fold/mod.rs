@@ -1,0 +1,34 @@
+//! Weights as the file has them to weights as the engine multiplies them.
+//!
+//! Folding is part of the arithmetic: every machine must make the same integers. It uses
+//! additions, multiplications and divisions of `f32` in one written order (docs/arithmetic.md),
+//! and threads only share out whole rows or columns.
+
+mod columns;
+mod hadamard;
+mod int8;
+mod plain;
+pub(crate) mod rotation;
+mod tensors;
+
+pub(crate) use int8::rotates_down;
+pub(crate) use tensors::has_post_norms;
+
+use finezip_models::Checkpoint;
+
+use crate::error::Result;
+use crate::kernels::Context;
+use crate::options::Precision;
+use crate::weights::Weights;
+
+/// Makes the weights of a checkpoint in this precision.
+pub(crate) fn fold(
+    checkpoint: &Checkpoint,
+    precision: Precision,
+    context: &Context,
+) -> Result<Weights> {
+    match precision {
+        Precision::Int8 => int8::fold(checkpoint, context),
+        Precision::Int4 | Precision::F32 => plain::fold(checkpoint, precision),
+    }
+}

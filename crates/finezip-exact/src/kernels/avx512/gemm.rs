@@ -1,0 +1,199 @@
+//! Tiles of up to 8 rows by 3 or 4 panels (48 or 64 channels), their sums in 24 registers.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use super::super::int8::{Int8Job, OFFSET, PANEL, panels_together, tile_rows};
+
+/// Bytes of a panel for one group of four along the depth.
+const STEP: usize = 64;
+
+/// All rows of the job times the channels of these panels.
+///
+/// # Safety
+/// The CPU must have AVX-512 F, BW, VL and VNNI, and no other task may have these panels.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(in super::super) unsafe fn gemm_int8(job: &Int8Job<'_>, panels: Range<usize>) {
+    let mut maxima = job.maxima.map(|maxima| vec![[i32::MIN; PANEL]; maxima.len()]);
+    let together = panels_together(job.x.rows());
+    let mut first = panels.start;
+    while first < panels.end {
+        let count = together.min(panels.end - first);
+        // SAFETY: the CPU has the instructions and the panels are this task's.
+        unsafe {
+            match count {
+                1 => columns::<1>(job, first, maxima.as_deref_mut()),
+                2 => columns::<2>(job, first, maxima.as_deref_mut()),
+                3 => columns::<3>(job, first, maxima.as_deref_mut()),
+                _ => columns::<4>(job, first, maxima.as_deref_mut()),
+            }
+        }
+        first += count;
+    }
+    if let (Some(shared), Some(maxima)) = (job.maxima, maxima) {
+        for (shared, lanes) in shared.iter().zip(maxima) {
+            shared.fetch_max(lanes.into_iter().fold(i32::MIN, i32::max), Ordering::Relaxed);
+        }
+    }
+}
+
+/// All rows times `PANELS` panels from `first` on.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn columns<const PANELS: usize>(
+    job: &Int8Job<'_>,
+    first: usize,
+    mut maxima: Option<&mut [[i32; PANEL]]>,
+) {
+    let weights: [&[u8]; PANELS] = std::array::from_fn(|p| job.weights.panel(first + p));
+    let rows = job.x.rows();
+    let tiles = tile_rows(rows);
+    let tile_count = rows.div_ceil(8);
+    // What the next call will read is asked for while this one computes.
+    let ahead = PANELS * weights[0].len();
+    for (index, tile) in tiles.enumerate() {
+        let lines = match (index, tile_count >= PANELS) {
+            (_, true) if index < PANELS => Ahead::One(index),
+            (0, false) => Ahead::All,
+            _ => Ahead::None,
+        };
+        // SAFETY: as this function's.
+        unsafe {
+            match tile.len() {
+                1 => {
+                    tile_product::<1, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
+                }
+                2 => {
+                    tile_product::<2, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
+                }
+                3 => {
+                    tile_product::<3, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
+                }
+                4 => {
+                    tile_product::<4, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
+                }
+                5 => {
+                    tile_product::<5, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
+                }
+                6 => {
+                    tile_product::<6, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
+                }
+                7 => {
+                    tile_product::<7, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
+                }
+                _ => {
+                    tile_product::<8, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
+                }
+            }
+        }
+    }
+}
+
+/// Which of the next panels a tile asks for, a line a step.
+#[derive(Clone, Copy)]
+enum Ahead {
+    None,
+    One(usize),
+    All,
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn tile_product<const ROWS: usize, const PANELS: usize>(
+    job: &Int8Job<'_>,
+    first: usize,
+    weights: &[&[u8]; PANELS],
+    tile: Range<usize>,
+    lines: Ahead,
+    ahead: usize,
+    maxima: &mut Option<&mut [[i32; PANEL]]>,
+) {
+    let stride = job.x.stride();
+    let x = job.x.padded()[tile.start * stride..tile.end * stride].as_ptr();
+    let groups = job.weights.groups();
+    assert!(tile.len() == ROWS && groups * 4 <= stride && weights[0].len() == groups * STEP);
+    // SAFETY: rows and panels are as long as asserted.
+    let sums = unsafe {
+        match lines {
+            Ahead::None => sums::<ROWS, PANELS, 0>(x, stride, weights, groups, ahead),
+            Ahead::One(panel) => {
+                let ahead = ahead + panel * weights[0].len();
+                sums::<ROWS, PANELS, 1>(x, stride, weights, groups, ahead)
+            }
+            Ahead::All => sums::<ROWS, PANELS, PANELS>(x, stride, weights, groups, ahead),
+        }
+    };
+    for (row, sums) in tile.zip(sums) {
+        let surplus = _mm512_set1_epi32(OFFSET.wrapping_mul(job.x.sums()[row]));
+        let scale = _mm512_set1_ps(job.x.scales()[row]);
+        for (panel, sum) in (first..).zip(sums) {
+            let channels = job.weights.panel_channels(panel);
+            let mask = 0xffff_u16 >> (PANEL - channels.len());
+            let scales = &job.weights.scales()[channels.clone()];
+            // SAFETY: the panel is this task's, which takes one segment at a time; the masks end
+            // loads and stores where the slices end.
+            unsafe {
+                let out = job.out.segment(row, channels.start, channels.len());
+                let channel_scales = _mm512_maskz_loadu_ps(mask, scales.as_ptr());
+                let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, surplus));
+                let mut product = _mm512_mul_ps(_mm512_mul_ps(sum, scale), channel_scales);
+                if job.add {
+                    product = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out.as_ptr()), product);
+                }
+                _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, product);
+                if let Some(maxima) = maxima {
+                    let bits = _mm512_castps_si512(product);
+                    let flip = _mm512_srli_epi32::<1>(_mm512_srai_epi32::<31>(bits));
+                    let keys = _mm512_xor_si512(bits, flip);
+                    let lanes = maxima[row].as_mut_ptr().cast();
+                    let largest = _mm512_mask_max_epi32(
+                        _mm512_loadu_si512(lanes),
+                        mask,
+                        _mm512_loadu_si512(lanes),
+                        keys,
+                    );
+                    _mm512_storeu_si512(lanes, largest);
+                }
+            }
+        }
+    }
+}
+
+/// Sums of `ROWS` rows of signed bytes at `x` with the columns of `PANELS` panels, asking for
+/// `AHEAD` lines a step, `ahead` bytes past the first panels.
+///
+/// # Safety
+/// `x` must point to `ROWS` rows, `stride` bytes apart, of `4 * groups` bytes; panels must have
+/// `groups` steps.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+pub(super) unsafe fn sums<const ROWS: usize, const PANELS: usize, const AHEAD: usize>(
+    x: *const u8,
+    stride: usize,
+    weights: &[&[u8]; PANELS],
+    groups: usize,
+    ahead: usize,
+) -> [[__m512i; PANELS]; ROWS] {
+    let mut sums = [[_mm512_setzero_si512(); PANELS]; ROWS];
+    let weights: [*const u8; PANELS] = std::array::from_fn(|panel| weights[panel].as_ptr());
+    for group in 0..groups {
+        // SAFETY: in range by the caller's promise; a prefetch of any address is harmless.
+        unsafe {
+            for weights in weights.iter().take(AHEAD) {
+                let address = weights.wrapping_add(ahead + group * STEP);
+                _mm_prefetch::<_MM_HINT_T0>(address.cast());
+            }
+            let columns: [__m512i; PANELS] = std::array::from_fn(|panel| {
+                _mm512_load_si512(weights[panel].add(group * STEP).cast())
+            });
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let four = x.add(row * stride + group * 4).cast::<i32>().read_unaligned();
+                let four = _mm512_set1_epi32(four);
+                for (sum, columns) in sums.iter_mut().zip(columns) {
+                    *sum = _mm512_dpbusd_epi32(*sum, columns, four);
+                }
+            }
+        }
+    }
+    sums
+}

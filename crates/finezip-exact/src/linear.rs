@@ -1,0 +1,59 @@
+//! Linear layers in any precision: rows of activations rounded as the weights ask, then multiplied.
+
+use crate::error::Result;
+use crate::kernels::add_assign;
+use crate::kernels::{Context, QuantizedRows, gemm_f32, gemm_int8, gemm_int8_add};
+use crate::weights::Linear;
+
+/// The left side of products: rows in the form that the weights' precision multiplies. Memory is
+/// kept between calls.
+#[derive(Debug, Default)]
+pub(crate) struct Operand {
+    quantized: QuantizedRows,
+    plain: Vec<f32>,
+    product: Vec<f32>,
+}
+
+impl Operand {
+    /// Makes `rows` rows of the width that `weights` multiplies; `fill` writes them one by one.
+    pub(crate) fn fill(
+        &mut self,
+        context: &Context,
+        weights: &Linear,
+        rows: usize,
+        fill: impl Fn(usize, &mut [f32]) + Sync + Send,
+    ) -> Result<()> {
+        match weights {
+            Linear::Int8(weights) => {
+                self.quantized.fill(context, rows, weights.depth(), fill)?;
+            }
+            Linear::F32(weights) => {
+                self.plain.resize(rows * weights.depth(), 0.0);
+                context.for_each_row(&mut self.plain, weights.depth(), fill);
+            }
+        }
+        Ok(())
+    }
+
+    /// `out = x W'`, `[rows][channels]`.
+    pub(crate) fn multiply(&self, context: &Context, weights: &Linear, out: &mut [f32]) {
+        match weights {
+            Linear::Int8(weights) => gemm_int8(context, &self.quantized, weights, out),
+            Linear::F32(weights) => {
+                gemm_f32(context, &self.plain, self.plain.len() / weights.depth(), weights, out)
+            }
+        }
+    }
+
+    /// `out = out + x W'`, the product rounded first.
+    pub(crate) fn multiply_add(&mut self, context: &Context, weights: &Linear, out: &mut [f32]) {
+        if let Linear::Int8(weights) = weights {
+            return gemm_int8_add(context, &self.quantized, weights, out);
+        }
+        let mut product = std::mem::take(&mut self.product);
+        product.resize(out.len(), 0.0);
+        self.multiply(context, weights, &mut product);
+        add_assign(context.isa(), out, &product);
+        self.product = product;
+    }
+}

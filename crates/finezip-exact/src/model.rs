@@ -1,0 +1,215 @@
+//! The model: weights, arithmetic and threads behind core's [`LanguageModel`].
+
+use finezip_core::{
+    Exactness, LanguageModel, ModelIdentity, Record, Session, SessionShape, TokenId, Window,
+};
+use finezip_models::{Checkpoint, ModelConfig};
+
+use crate::arithmetic::rope::Rope;
+use crate::blocks::{BLOCK_ROWS, LANE_ROWS};
+use crate::error::Result;
+use crate::fold::rotation::Rotation;
+use crate::fold::{self, rotates_down};
+use crate::kernels::{Context, Isa};
+use crate::kv_store::KvStore;
+use crate::options::{ExactOptions, Precision};
+use crate::ring::Ring;
+use crate::session::ExactSession;
+use crate::weights::Weights;
+
+/// The engine's name in archives and errors.
+pub(crate) const ENGINE: &str = "exact";
+
+/// Version of the arithmetic: raised when any logit of any model changes in any bit.
+pub const ARITHMETIC_VERSION: u32 = 1;
+
+/// The most tokens a window can have: bounds the integers of attention.
+const MAX_WINDOW: usize = (1 << 15) - 2 * BLOCK_ROWS;
+
+/// Index of the rope of layers that see all.
+const GLOBAL_ROPE: usize = 0;
+/// Index of the rope of layers that slide.
+const LOCAL_ROPE: usize = 1;
+
+/// A language model whose logits are a function of weights and tokens alone.
+#[derive(Debug)]
+pub struct ExactModel {
+    identity: ModelIdentity,
+    config: ModelConfig,
+    precision: Precision,
+    weights: Weights,
+    ropes: Vec<Rope>,
+    online_rotation: Option<Rotation>,
+    rotates_down: bool,
+    context: Context,
+}
+
+impl ExactModel {
+    /// Opens a checkpoint: folds its weights, or takes them from the cache.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read, weights that are not finite, or sizes that the kernels
+    /// cannot work on.
+    pub fn open(checkpoint: &Checkpoint, options: ExactOptions) -> Result<Self> {
+        let config = checkpoint.config().clone();
+        let precision = options.precision;
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let context = Context::new(options.isa.unwrap_or_else(Isa::detect), threads)?;
+        let fingerprint = checkpoint.fingerprint()?;
+        let weights = fold::fold(checkpoint, precision, &context)?;
+        let identity = ModelIdentity {
+            name: options.name.unwrap_or_else(|| checkpoint.name().to_owned()),
+            fingerprint,
+            engine: Record::new(ENGINE, ARITHMETIC_VERSION)
+                .with("precision", precision.parameter()),
+            adapter: None,
+            exactness: Exactness::Everywhere,
+        };
+        let mut ropes =
+            vec![Rope::new(config.head_dim, config.rope_theta, config.rope_scaling.as_ref())];
+        if let Some(base) = config.rope_local_theta {
+            ropes.push(Rope::new(config.head_dim, base, None));
+        }
+        let int8 = precision == Precision::Int8;
+        let online_rotation =
+            (int8 && fold::has_post_norms(&config)).then(|| Rotation::new(config.hidden_size));
+        let rotates_down = int8 && rotates_down(config.feed_forward);
+        Ok(Self {
+            identity,
+            config,
+            precision,
+            weights,
+            ropes,
+            online_rotation,
+            rotates_down,
+            context,
+        })
+    }
+
+    /// The precision it was opened with.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The threads it computes with.
+    pub fn threads(&self) -> usize {
+        self.context.threads()
+    }
+
+    /// The instruction set it computes with.
+    pub fn isa(&self) -> Isa {
+        self.context.isa()
+    }
+
+    pub(crate) fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    pub(crate) fn ropes(&self) -> &[Rope] {
+        &self.ropes
+    }
+
+    /// Index of a layer's rope.
+    pub(crate) fn rope_of(&self, layer: usize) -> usize {
+        if self.slides(layer) && self.ropes.len() > LOCAL_ROPE { LOCAL_ROPE } else { GLOBAL_ROPE }
+    }
+
+    /// The rotation applied to normed rows, where it could not be folded.
+    pub(crate) fn online_rotation(&self) -> Option<&Rotation> {
+        self.online_rotation.as_ref()
+    }
+
+    /// Whether the inputs of the feed-forward part's last matrix are rotated.
+    pub(crate) fn rotates_down(&self) -> bool {
+        self.rotates_down
+    }
+
+    fn slides(&self, layer: usize) -> bool {
+        let sliding = self.config.sliding_window.as_ref().map(|window| &window.sliding_layers);
+        sliding.and_then(|layers| layers.get(layer)).is_some_and(|&slides| slides)
+    }
+
+    /// The geometry of a layer's keys: that of the session's window, or of the model's own where
+    /// the layer slides and its window is the smaller. Such a layer rolls in any session, without
+    /// sinks, as it was trained.
+    pub(crate) fn ring_of(&self, layer: usize, window: Window) -> Ring {
+        let own = self.config.sliding_window.as_ref().filter(|_| self.slides(layer));
+        match own {
+            Some(own) if own.tokens <= window.tokens => Ring::new(own.tokens, 0, LANE_ROWS),
+            _ if window.rolling => Ring::new(window.tokens, window.sinks, LANE_ROWS),
+            _ => Ring::new(window.tokens, 0, 1),
+        }
+    }
+
+    /// The most tokens of one lane that a block may hold.
+    pub(crate) fn lane_rows(&self, window: Window) -> usize {
+        if window.rolling || self.config.sliding_window.is_some() { LANE_ROWS } else { BLOCK_ROWS }
+    }
+
+    /// Checks what a session is asked for.
+    pub(crate) fn check_window(&self, window: Window) -> finezip_core::Result<()> {
+        let error = |message: String| Err(finezip_core::Error::Settings(message));
+        if window.tokens == 0 || window.tokens > self.max_window() {
+            return error(format!(
+                "window: expected 1 to {} tokens, found {}",
+                self.max_window(),
+                window.tokens
+            ));
+        }
+        if window.sinks >= window.tokens {
+            return error(format!(
+                "sinks: expected fewer than the window's {} tokens, found {}",
+                window.tokens, window.sinks
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl LanguageModel for ExactModel {
+    fn identity(&self) -> &ModelIdentity {
+        &self.identity
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.config.vocab_size
+    }
+
+    fn start_token(&self) -> TokenId {
+        self.config.start_token()
+    }
+
+    fn max_window(&self) -> usize {
+        self.config.context_length.min(MAX_WINDOW)
+    }
+
+    fn can_roll(&self) -> bool {
+        true
+    }
+
+    fn lane_bytes(&self, window: Window) -> u64 {
+        (0..self.config.layers)
+            .map(|layer| {
+                KvStore::lane_bytes(self.precision, &self.config, self.ring_of(layer, window))
+            })
+            .sum()
+    }
+
+    fn open_session<'a>(
+        &'a self,
+        shape: SessionShape,
+    ) -> finezip_core::Result<Box<dyn Session + 'a>> {
+        Ok(Box::new(ExactSession::new(self, shape)?))
+    }
+}

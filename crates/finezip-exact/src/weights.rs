@@ -1,0 +1,83 @@
+//! A model's weights in the form the engine multiplies them.
+//!
+//! Norm gains are empty where they have been folded into the next matrix.
+
+use crate::kernels::{F32Weights, Int8Weights};
+
+/// The matrix of a linear layer, `[channels][depth]`.
+#[derive(Clone, Debug)]
+pub(crate) enum Linear {
+    /// 8-bit integers with one scale a channel.
+    Int8(Int8Weights),
+    /// As floats.
+    F32(F32Weights),
+}
+
+/// The rows that tokens begin as.
+#[derive(Clone, Debug)]
+pub(crate) enum Embedding {
+    /// 16-bit integers `[vocab][hidden]` with one scale a row: value times scale.
+    Int16 {
+        /// The integers.
+        values: Vec<i16>,
+        /// One scale a row.
+        scales: Vec<f32>,
+    },
+    /// Floats, `[vocab][hidden]`.
+    F32(Vec<f32>),
+}
+
+impl Embedding {
+    /// Writes a token's row, `[hidden]`.
+    pub(crate) fn write(&self, token: usize, row: &mut [f32]) {
+        let range = token * row.len()..(token + 1) * row.len();
+        match self {
+            Self::Int16 { values, scales } => {
+                for (out, &value) in row.iter_mut().zip(&values[range]) {
+                    *out = f32::from(value) * scales[token];
+                }
+            }
+            Self::F32(values) => row.copy_from_slice(&values[range]),
+        }
+    }
+}
+
+/// One transformer layer.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerWeights {
+    /// Gain of the norm before attention, `[hidden]`.
+    pub(crate) attention_gain: Vec<f32>,
+    /// Queries, keys and values, `[(heads + 2 kv_heads) * head_width][hidden]`.
+    pub(crate) qkv: Linear,
+    /// Their bias, or empty.
+    pub(crate) qkv_bias: Vec<f32>,
+    /// Gain of the queries' norm, `[head_width]`, or empty where there is no such norm.
+    pub(crate) query_gain: Vec<f32>,
+    /// Gain of the keys' norm, `[head_width]`, or empty where there is no such norm.
+    pub(crate) key_gain: Vec<f32>,
+    /// From heads to the residual stream, `[hidden][heads * head_width]`.
+    pub(crate) attention_output: Linear,
+    /// Gain of the norm after attention, `[hidden]`, or empty where there is no such norm.
+    pub(crate) post_attention_gain: Vec<f32>,
+    /// Gain of the norm before the feed-forward part, `[hidden]`.
+    pub(crate) feed_forward_gain: Vec<f32>,
+    /// Gate and up, `[2 * feed_forward][hidden]`.
+    pub(crate) gate_up: Linear,
+    /// Down, `[hidden][feed_forward]`.
+    pub(crate) down: Linear,
+    /// Gain of the norm after the feed-forward part, or empty where there is no such norm.
+    pub(crate) post_feed_forward_gain: Vec<f32>,
+}
+
+/// All weights.
+#[derive(Clone, Debug)]
+pub(crate) struct Weights {
+    /// Token rows, scaled as the model wants them.
+    pub(crate) embedding: Embedding,
+    /// Layers in order.
+    pub(crate) layers: Vec<LayerWeights>,
+    /// Gain of the last norm, `[hidden]`.
+    pub(crate) final_gain: Vec<f32>,
+    /// Logits, `[vocab][hidden]`.
+    pub(crate) head: Linear,
+}
