@@ -23,8 +23,12 @@ mod names;
 mod safetensors_folder;
 pub mod seeded;
 mod source;
+#[cfg(feature = "tokenizer")]
+pub mod tokenizer;
 
 pub use checkpoint::{Checkpoint, RawTensor};
 pub use config::{Activation, Architecture, ModelConfig, RopeScaling, SlidingWindow};
 pub use error::{Error, Result};
 pub use ggml_type::GgmlType;
+#[cfg(feature = "tokenizer")]
+pub use tokenizer::ModelTokenizer;
