@@ -7,6 +7,7 @@ use finezip_models::{Checkpoint, ModelConfig};
 
 use crate::arithmetic::rope::Rope;
 use crate::blocks::{BLOCK_ROWS, LANE_ROWS};
+use crate::cache::{CacheFile, CacheUse};
 use crate::error::Result;
 use crate::fold::rotation::Rotation;
 use crate::fold::{self, rotates_down};
@@ -42,6 +43,7 @@ pub struct ExactModel {
     online_rotation: Option<Rotation>,
     rotates_down: bool,
     context: Context,
+    cache_use: CacheUse,
 }
 
 impl ExactModel {
@@ -59,7 +61,23 @@ impl ExactModel {
         };
         let context = Context::new(options.isa.unwrap_or_else(Isa::detect), threads)?;
         let fingerprint = checkpoint.fingerprint()?;
-        let weights = fold::fold(checkpoint, precision, &context)?;
+        let cache = options
+            .cache_dir
+            .filter(|_| precision != Precision::F32)
+            .map(|folder| CacheFile::new(&folder, fingerprint, precision));
+        let cached = cache.as_ref().and_then(|cache| cache.read(&config, precision));
+        let (weights, cache_use) = match (cached, cache) {
+            (Some(weights), _) => (weights, CacheUse::Read),
+            (None, cache) => {
+                let weights = fold::fold(checkpoint, precision, &context)?;
+                let cache_use = match cache.map(|cache| cache.write(&weights)) {
+                    None => CacheUse::None,
+                    Some(Ok(())) => CacheUse::Written,
+                    Some(Err(error)) => CacheUse::NotWritten(error.to_string()),
+                };
+                (weights, cache_use)
+            }
+        };
         let identity = ModelIdentity {
             name: options.name.unwrap_or_else(|| checkpoint.name().to_owned()),
             fingerprint,
@@ -86,7 +104,13 @@ impl ExactModel {
             online_rotation,
             rotates_down,
             context,
+            cache_use,
         })
+    }
+
+    /// What became of the weights' cache when the model was opened.
+    pub fn cache_use(&self) -> &CacheUse {
+        &self.cache_use
     }
 
     /// The precision it was opened with.
