@@ -105,8 +105,7 @@ impl CacheFile {
 
     fn header(&self, length: u64, checksum: u64) -> [u8; HEADER_BYTES] {
         let mut header = [0; HEADER_BYTES];
-        let fields: [&[u8]; 4] =
-            [MAGIC, &self.key, &length.to_le_bytes(), &checksum.to_le_bytes()];
+        let fields: [&[u8]; 4] = [MAGIC, &self.key, &length.to_le_bytes(), &checksum.to_le_bytes()];
         let bytes = fields.into_iter().flatten();
         header.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         header
@@ -189,7 +188,7 @@ impl Reader {
         let embedding = Embedding::Int16 { values, scales: self.floats(vocab)? };
         let layers =
             (0..config.layers).map(|_| self.layer(config, precision)).collect::<Option<_>>()?;
-        let final_gain = self.floats(gain_size(precision, hidden))?;
+        let final_gain = self.floats(gain_size(precision, config))?;
         let head = self.linear(vocab, hidden)?;
         Some(Weights { embedding, layers, final_gain, head })
     }
@@ -199,12 +198,12 @@ impl Reader {
         let (query, key) = (config.heads * head, config.kv_heads * head);
         let present = |present: bool, size: usize| if present { size } else { 0 };
         let post = fold::has_post_norms(config);
-        let attention_gain = self.floats(gain_size(precision, hidden))?;
+        let attention_gain = self.floats(gain_size(precision, config))?;
         let qkv_bias = self.floats(present(config.attention_bias, query + 2 * key))?;
         let query_gain = self.floats(present(config.query_key_norm, head))?;
         let key_gain = self.floats(present(config.query_key_norm, head))?;
         let post_attention_gain = self.floats(present(post, hidden))?;
-        let feed_forward_gain = self.floats(gain_size(precision, hidden))?;
+        let feed_forward_gain = self.floats(gain_size(precision, config))?;
         let post_feed_forward_gain = self.floats(present(post, hidden))?;
         Some(LayerWeights {
             attention_gain,
@@ -263,7 +262,8 @@ fn vectors(layer: &LayerWeights) -> [&[f32]; 7] {
     ]
 }
 
-/// Size of the gain of a norm before a product: folded into it in `int8`.
-fn gain_size(precision: Precision, hidden: usize) -> usize {
-    if precision == Precision::Int8 { 0 } else { hidden }
+/// Size of the gain of a norm before a product: none where it is folded.
+fn gain_size(precision: Precision, config: &ModelConfig) -> usize {
+    let folded = precision == Precision::Int8 && !fold::has_post_norms(config);
+    if folded { 0 } else { config.hidden_size }
 }

@@ -150,6 +150,9 @@ impl Pass<'_> {
         let rotate = |heads: &mut [f32], angles: &[f32]| {
             let (cosines, sines) = angles.split_at(angles.len() / 2);
             rope(context.isa(), heads, head_width, cosines, sines, RopeLayout::Halves);
+            if self.model.rotates_queries() {
+                hadamard_64(context.isa(), heads);
+            }
         };
         workspace.sink_queries.resize(if sinks { self.block.rows() * query_width } else { 0 }, 0.0);
         if sinks {

@@ -9,8 +9,7 @@ use crate::arithmetic::rope::Rope;
 use crate::blocks::{BLOCK_ROWS, LANE_ROWS};
 use crate::cache::{CacheFile, CacheUse};
 use crate::error::Result;
-use crate::fold::rotation::Rotation;
-use crate::fold::{self, rotates_down};
+use crate::fold::{self, rotation::Rotation};
 use crate::kernels::{Context, Isa};
 use crate::kv_store::KvStore;
 use crate::options::{ExactOptions, Precision};
@@ -42,6 +41,7 @@ pub struct ExactModel {
     ropes: Vec<Rope>,
     online_rotation: Option<Rotation>,
     rotates_down: bool,
+    rotates_queries: bool,
     context: Context,
     cache_use: CacheUse,
 }
@@ -94,7 +94,8 @@ impl ExactModel {
         let int8 = precision == Precision::Int8;
         let online_rotation =
             (int8 && fold::has_post_norms(&config)).then(|| Rotation::new(config.hidden_size));
-        let rotates_down = int8 && rotates_down(config.feed_forward);
+        let rotates_down = int8 && fold::rotates_down(config.feed_forward);
+        let rotates_queries = int8 && fold::rotates_queries(config.head_dim);
         Ok(Self {
             identity,
             config,
@@ -103,6 +104,7 @@ impl ExactModel {
             ropes,
             online_rotation,
             rotates_down,
+            rotates_queries,
             context,
             cache_use,
         })
@@ -157,6 +159,11 @@ impl ExactModel {
     /// Whether the inputs of the feed-forward part's last matrix are rotated.
     pub(crate) fn rotates_down(&self) -> bool {
         self.rotates_down
+    }
+
+    /// Whether queries and keys are rotated after rotary embedding.
+    pub(crate) fn rotates_queries(&self) -> bool {
+        self.rotates_queries
     }
 
     fn slides(&self, layer: usize) -> bool {

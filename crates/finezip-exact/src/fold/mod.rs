@@ -11,7 +11,7 @@ mod plain;
 pub(crate) mod rotation;
 mod tensors;
 
-pub(crate) use int8::rotates_down;
+pub(crate) use int8::{rotates_down, rotates_queries};
 pub(crate) use tensors::has_post_norms;
 
 use finezip_models::Checkpoint;

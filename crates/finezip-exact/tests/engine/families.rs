@@ -6,12 +6,12 @@ use finezip_models::seeded::SeededModel;
 use finezip_models::{Architecture, Checkpoint, GgmlType};
 
 /// All families.
-pub const FAMILIES: [Architecture; 4] =
+pub(crate) const FAMILIES: [Architecture; 4] =
     [Architecture::Llama, Architecture::Qwen2, Architecture::Qwen3, Architecture::Gemma3];
 
 /// A model whose widths reach the parts that real ones do: a rotation with a dense factor, the
-/// online Hadamard blocks, grouped queries, a layer that sees all among layers that slide.
-pub fn checkpoint(architecture: Architecture) -> Checkpoint {
+/// online Hadamard blocks of queries, keys and the feed-forward part, grouped queries, a layer that sees all among layers that slide.
+pub(crate) fn checkpoint(architecture: Architecture) -> Checkpoint {
     let gemma = architecture == Architecture::Gemma3;
     let model = SeededModel {
         architecture,
@@ -19,7 +19,7 @@ pub fn checkpoint(architecture: Architecture) -> Checkpoint {
         layers: if gemma { 6 } else { 2 },
         heads: 4,
         kv_heads: 2,
-        head_dim: 32,
+        head_dim: if architecture == Architecture::Qwen2 { 32 } else { 64 },
         feed_forward: 128,
         sliding_window: 12,
         tied_embeddings: architecture != Architecture::Qwen3,
@@ -30,13 +30,13 @@ pub fn checkpoint(architecture: Architecture) -> Checkpoint {
 }
 
 /// The model with one thread and the best instruction set.
-pub fn model(checkpoint: &Checkpoint, precision: Precision) -> ExactModel {
+pub(crate) fn model(checkpoint: &Checkpoint, precision: Precision) -> ExactModel {
     let options = ExactOptions { precision, threads: 1, ..ExactOptions::default() };
     ExactModel::open(checkpoint, options).expect("a model")
 }
 
 /// Tokens that no pattern repeats.
-pub fn tokens(count: usize, seed: u32) -> Vec<TokenId> {
+pub(crate) fn tokens(count: usize, seed: u32) -> Vec<TokenId> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -46,17 +46,17 @@ pub fn tokens(count: usize, seed: u32) -> Vec<TokenId> {
 }
 
 /// A window without sinks that is reset when it is full.
-pub fn fixed(tokens: usize) -> Window {
+pub(crate) fn fixed(tokens: usize) -> Window {
     Window { tokens, sinks: 0, rolling: false }
 }
 
 /// A rolling window.
-pub fn rolling(tokens: usize, sinks: usize) -> Window {
+pub(crate) fn rolling(tokens: usize, sinks: usize) -> Window {
     Window { tokens, sinks, rolling: true }
 }
 
 /// Logits of all tokens of one lane alone, fed `chunk` tokens a call, as rows.
-pub fn logits_alone(
+pub(crate) fn logits_alone(
     model: &ExactModel,
     window: Window,
     tokens: &[TokenId],

@@ -7,8 +7,10 @@ use proptest::prelude::*;
 
 use crate::families::{FAMILIES, checkpoint, fixed, logits_alone, model, rolling, tokens};
 
-const WINDOWS: [Window; 2] =
-    [Window { tokens: 64, sinks: 0, rolling: false }, Window { tokens: 20, sinks: 1, rolling: true }];
+const WINDOWS: [Window; 2] = [
+    Window { tokens: 64, sinks: 0, rolling: false },
+    Window { tokens: 20, sinks: 1, rolling: true },
+];
 
 #[test]
 fn instruction_sets_and_threads_change_nothing() {

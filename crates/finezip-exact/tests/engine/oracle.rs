@@ -142,8 +142,7 @@ impl Oracle<'_> {
             x.iter_mut().zip(part).for_each(|(x, part)| *x += part);
         }
         let x = self.norm("model.norm", &x);
-        let head =
-            if self.config.tied_embeddings { "model.embed_tokens" } else { "lm_head" };
+        let head = if self.config.tied_embeddings { "model.embed_tokens" } else { "lm_head" };
         self.linear(head, &x)
     }
 }
