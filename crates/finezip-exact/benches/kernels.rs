@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use finezip_exact::kernels::{
-    AttentionItem, Context, Int8Weights, Isa, KvCache, KvSlot, QuantizedRows, Segment, StridedRows,
-    attention, gemm_int8, gemm_int8_with_maxima, hadamard_64, peak_multiply_adds, rms_norm,
-    silu_gate,
+    AttentionItem, Context, Int8Weights, Isa, KvCache, KvSlot, QuantizedRows, Queries,
+    QueryPrecision, Segment, StridedRows, attention, gemm_int8, gemm_int8_with_maxima, hadamard_64,
+    peak_multiply_adds, rms_norm, silu_gate,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -160,11 +160,15 @@ fn attentions(criterion: &mut Criterion, table: &mut Table, context: &Context) {
         let mut out = vec![0.0; items.len() * heads * width];
         // Multiply-adds by the definition: the two bytes of queries and weights count once.
         let work = (30 * items.len() * heads * slots * width * 2) as u64;
-        table.bench(criterion, &format!("{isa}/attention 512, {name}"), work, || {
-            for layer in &layers {
-                attention(context, layer, &items, queries, None, 0.125, &mut out);
-            }
-        });
+        for precision in [QueryPrecision::Eight, QueryPrecision::Fifteen] {
+            let name = format!("{isa}/attention 512, {name}, {precision:?}");
+            let queries = Queries { rows: queries, sink_rows: None, scale: 0.125, precision };
+            table.bench(criterion, &name, work, || {
+                for layer in &layers {
+                    attention(context, layer, &items, queries, &mut out);
+                }
+            });
+        }
     }
 }
 

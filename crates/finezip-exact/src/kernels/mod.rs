@@ -41,7 +41,7 @@ mod rows;
 mod scalar;
 mod shared;
 
-pub use attention::{AttentionItem, Segment, attention};
+pub use attention::{AttentionItem, Queries, QueryPrecision, Segment, attention};
 pub use context::Context;
 pub use elementwise::{
     RopeLayout, add_assign, exp, gelu_tanh_gate, hadamard_64, rms_norm, rope, silu_gate,

@@ -5,7 +5,8 @@ use std::arch::x86_64::*;
 use super::super::int8::PANEL;
 use super::gemm::sums;
 
-/// Query bytes times blocks of keys; see [`super::super::attention`].
+/// Query bytes times blocks of keys; see [`super::super::attention`]. Asks for as many bytes at
+/// `ahead`, which is only an address.
 ///
 /// # Safety
 /// The CPU must have AVX-512 F, BW, VL and VNNI.
@@ -13,10 +14,13 @@ use super::gemm::sums;
 pub(in super::super) unsafe fn score_sums(
     queries: &[u8],
     keys: &[u8],
+    ahead: *const u8,
     shape: [usize; 3],
     dots: &mut [i32],
 ) {
     let [rows, width, stride] = shape;
+    // The distance to what is asked for, the same from every address here.
+    let ahead = (ahead as usize).wrapping_sub(keys.as_ptr() as usize);
     let block_bytes = PANEL * width;
     assert!(width.is_multiple_of(4) && queries.len() == rows * width);
     let mut row = 0;
@@ -32,10 +36,10 @@ pub(in super::super) unsafe fn score_sums(
             // SAFETY: the CPU has the instructions.
             unsafe {
                 match together {
-                    1 => score_tile::<1>(count, queries, keys, width, stride, dots),
-                    2 => score_tile::<2>(count, queries, keys, width, stride, dots),
-                    3 => score_tile::<3>(count, queries, keys, width, stride, dots),
-                    _ => score_tile::<4>(count, queries, keys, width, stride, dots),
+                    1 => score_tile::<1>(count, queries, keys, ahead, shape, dots),
+                    2 => score_tile::<2>(count, queries, keys, ahead, shape, dots),
+                    3 => score_tile::<3>(count, queries, keys, ahead, shape, dots),
+                    _ => score_tile::<4>(count, queries, keys, ahead, shape, dots),
                 }
             }
             block += together;
@@ -49,17 +53,19 @@ unsafe fn score_tile<const BLOCKS: usize>(
     rows: usize,
     queries: &[u8],
     keys: &[u8],
-    width: usize,
-    stride: usize,
+    ahead: usize,
+    shape: [usize; 3],
     dots: &mut [i32],
 ) {
+    let [_, width, stride] = shape;
     macro_rules! tile {
         ($rows:literal) => {{
             let blocks: [&[u8]; BLOCKS] =
                 std::array::from_fn(|block| &keys[block * PANEL * width..][..PANEL * width]);
             // SAFETY: `queries` holds this many rows and each block `width / 4` steps.
-            let sums =
-                unsafe { sums::<$rows, BLOCKS, 0>(queries.as_ptr(), width, &blocks, width / 4, 0) };
+            let sums = unsafe {
+                sums::<$rows, BLOCKS, BLOCKS>(queries.as_ptr(), width, &blocks, width / 4, ahead)
+            };
             for (row, sums) in sums.into_iter().enumerate() {
                 let dots = dots[row * stride..][..BLOCKS * PANEL].chunks_exact_mut(PANEL);
                 for (dots, sum) in dots.zip(sums) {
@@ -81,7 +87,8 @@ unsafe fn score_tile<const BLOCKS: usize>(
     }
 }
 
-/// Weight bytes times blocks of values; see [`super::super::attention`].
+/// Weight bytes times blocks of values; see [`super::super::attention`]. Asks for as many bytes at
+/// `ahead`, which is only an address.
 ///
 /// # Safety
 /// The CPU must have AVX-512 F, BW, VL and VNNI.
@@ -89,10 +96,13 @@ unsafe fn score_tile<const BLOCKS: usize>(
 pub(in super::super) unsafe fn value_sums(
     weights: &[u8],
     values: &[u8],
+    ahead: *const u8,
     shape: [usize; 3],
     sums: &mut [i32],
 ) {
     let [rows, width, stride] = shape;
+    // The distance to what is asked for, the same from every address here.
+    let ahead = (ahead as usize).wrapping_sub(values.as_ptr() as usize);
     let quads = values.len() / (4 * width);
     assert!(values.len() == quads * 4 * width && sums.len() == rows * width);
     assert!(rows == 0 || weights.len() >= (rows - 1) * stride + 4 * quads);
@@ -108,10 +118,10 @@ pub(in super::super) unsafe fn value_sums(
             // SAFETY: the CPU has the instructions; the tile is within what was asserted.
             unsafe {
                 match columns / 16 {
-                    1 => value_tile::<1>(count, weights, stride, values, width, quads, sums),
-                    2 => value_tile::<2>(count, weights, stride, values, width, quads, sums),
-                    3 => value_tile::<3>(count, weights, stride, values, width, quads, sums),
-                    _ => value_tile::<4>(count, weights, stride, values, width, quads, sums),
+                    1 => value_tile::<1>(count, weights, values, ahead, quads, shape, sums),
+                    2 => value_tile::<2>(count, weights, values, ahead, quads, shape, sums),
+                    3 => value_tile::<3>(count, weights, values, ahead, quads, shape, sums),
+                    _ => value_tile::<4>(count, weights, values, ahead, quads, shape, sums),
                 }
             }
             column += columns;
@@ -124,12 +134,13 @@ pub(in super::super) unsafe fn value_sums(
 unsafe fn value_tile<const PANELS: usize>(
     rows: usize,
     weights: &[u8],
-    stride: usize,
     values: &[u8],
-    width: usize,
+    ahead: usize,
     quads: usize,
+    shape: [usize; 3],
     sums: &mut [i32],
 ) {
+    let [_, width, stride] = shape;
     macro_rules! tile {
         ($rows:literal) => {{
             let mut tile = [[_mm512_setzero_si512(); PANELS]; $rows];
@@ -137,6 +148,10 @@ unsafe fn value_tile<const PANELS: usize>(
                 // SAFETY: the caller asserted that all rows, quads and columns are there.
                 unsafe {
                     let values = values.as_ptr().add(quad * 4 * width);
+                    for panel in 0..PANELS {
+                        let address = values.wrapping_add(ahead.wrapping_add(64 * panel));
+                        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+                    }
                     let columns: [__m512i; PANELS] = std::array::from_fn(|panel| {
                         _mm512_loadu_si512(values.add(64 * panel).cast())
                     });

@@ -180,7 +180,7 @@ pub(super) unsafe fn sums<const ROWS: usize, const PANELS: usize, const AHEAD: u
         // SAFETY: in range by the caller's promise; a prefetch of any address is harmless.
         unsafe {
             for weights in weights.iter().take(AHEAD) {
-                let address = weights.wrapping_add(ahead + group * STEP);
+                let address = weights.wrapping_add(ahead.wrapping_add(group * STEP));
                 _mm_prefetch::<_MM_HINT_T0>(address.cast());
             }
             let columns: [__m512i; PANELS] = std::array::from_fn(|panel| {
