@@ -36,6 +36,7 @@ mod int8;
 mod isa;
 mod kv_cache;
 mod peak;
+mod prefetch;
 mod quantize;
 mod rows;
 mod scalar;

@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
+use super::super::aligned::LINE;
 #[cfg(target_arch = "x86_64")]
 use super::super::avx512;
 use super::super::int8::{OFFSET, PANEL, from_order_key, order_key};
 use super::super::isa::{Isa, Kind};
 use super::super::kv_cache::KvHead;
+use super::super::prefetch::prefetch;
 use super::super::scalar;
 use super::steps::{
     DENOMINATOR_SCALE, finish, largest_key, powers, score_span_8, score_span_15, split_query,
@@ -70,8 +72,9 @@ pub(super) struct Call<'a> {
     /// The scale of scores times log2 e.
     pub(super) scale: f32,
     pub(super) precision: QueryPrecision,
-    /// Where the keys of the next call begin: an address to ask for, not to read.
-    pub(super) next_keys: *const u8,
+    /// What the next call will read, asked for while this one computes: bounds on memory are then
+    /// met all the time instead of at the start of each call.
+    pub(super) next: KvHead<'a>,
 }
 
 /// A segment in whole blocks: `first_block..end_block` of the cache stand at `position..` of the
@@ -149,12 +152,21 @@ impl Call<'_> {
         for span in &spans {
             let bytes = self.bytes_of(span);
             let queries = if span.sink { &*sink } else { &*main };
-            let keys = &self.cached.keys[bytes.clone()];
-            let ahead = self.cached.values[bytes].as_ptr();
+            let ahead = self.next.keys[bytes.start..].as_ptr();
+            let keys = &self.cached.keys[bytes];
             let shape = [planes * self.group, self.head_width, positions];
             score_sums(self.isa, &queries.bytes, keys, ahead, shape, &mut dots[span.position..]);
             value_scales[span.seen()].copy_from_slice(&self.cached.value_scales[span.slots()]);
         }
+        // What the sums before and after do not ask for: three quarters of the keys and half
+        // of the values.
+        let mut lines = spans.iter().flat_map(|span| {
+            let bytes = self.bytes_of(span);
+            let keys = &self.next.keys[bytes.start + bytes.len() / 4..bytes.end];
+            let values = &self.next.values[bytes.start..bytes.start + bytes.len() / 2];
+            keys.chunks(LINE).chain(values.chunks(LINE))
+        });
+        let some = (positions * self.head_width * 5 / 4).div_ceil(4 * self.group * LINE);
         for (head, dots) in dots.chunks_exact(planes * positions).enumerate() {
             let (high, low) = dots.split_at((planes - 1) * positions);
             let scores = &mut scores[head * positions..][..positions];
@@ -170,15 +182,19 @@ impl Call<'_> {
                 } else {
                     score_span_15(self.isa, &high[at.clone()], &low[at], query, key_scales, scores);
                 }
+                lines.by_ref().take(some).for_each(prefetch);
                 scores[..span.skip].fill(f32::NEG_INFINITY);
                 scores[span.skip + span.length..].fill(f32::NEG_INFINITY);
                 maximum = maximum.max(largest_key(self.isa, scores));
             }
             let maximum = from_order_key(maximum);
+            lines.by_ref().take(some).for_each(prefetch);
             let (denominator, largest) = powers(self.isa, scores, maximum, value_scales);
+            lines.by_ref().take(some).for_each(prefetch);
             let (high, low) =
                 weights[2 * head * positions..][..2 * positions].split_at_mut(positions);
             let scaled = split_weights(self.isa, scores, largest, high, low);
+            lines.by_ref().take(some).for_each(prefetch);
             let factor = scaled / (denominator as f32 * (1.0 / DENOMINATOR_SCALE));
             factors.push(match scaled {
                 _ if maximum.is_nan() || maximum.is_infinite() => f32::NAN,
@@ -188,7 +204,7 @@ impl Call<'_> {
         }
         for span in &spans {
             let bytes = self.bytes_of(span);
-            let ahead = self.next_keys.wrapping_add(bytes.start);
+            let ahead = self.next.values[bytes.start + bytes.len() / 2..].as_ptr();
             let values = &self.cached.values[bytes];
             let shape = [2 * self.group, self.head_width, positions];
             value_sums(self.isa, &weights[span.position..], values, ahead, shape, sums);

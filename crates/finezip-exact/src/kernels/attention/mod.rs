@@ -158,8 +158,11 @@ pub fn attention(
             // time.
             let out = unsafe { out.segment(index, columns.start, columns.len()) };
             let cached = cache.head(item.lane, head);
-            let next_lane = items.get(index + 1).map_or(item.lane, |next| next.lane);
-            let next_keys = cache.head(next_lane, head).keys.as_ptr();
+            let next = if index + 1 < start + chunk || head + 1 == kv_heads {
+                items.get(index + 1).map_or(cached, |next| cache.head(next.lane, head))
+            } else {
+                cache.head(items[start].lane, head + 1)
+            };
             let call = Call {
                 isa: context.isa(),
                 cached,
@@ -167,7 +170,7 @@ pub fn attention(
                 group,
                 scale: scale * std::f32::consts::LOG2_E,
                 precision,
-                next_keys,
+                next,
             };
             call.run(&item.segments, queries, sinks, &mut scratch, out);
         }

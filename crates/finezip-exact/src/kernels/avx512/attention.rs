@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::super::int8::PANEL;
 use super::gemm::sums;
 
-/// Query bytes times blocks of keys; see [`super::super::attention`]. Asks for as many bytes at
+/// Query bytes times blocks of keys; see [`super::super::attention`]. Asks for half as many bytes at
 /// `ahead`, which is only an address.
 ///
 /// # Safety
@@ -19,8 +19,6 @@ pub(in super::super) unsafe fn score_sums(
     dots: &mut [i32],
 ) {
     let [rows, width, stride] = shape;
-    // The distance to what is asked for, the same from every address here.
-    let ahead = (ahead as usize).wrapping_sub(keys.as_ptr() as usize);
     let block_bytes = PANEL * width;
     assert!(width.is_multiple_of(4) && queries.len() == rows * width);
     let mut row = 0;
@@ -32,6 +30,9 @@ pub(in super::super) unsafe fn score_sums(
         while block < blocks {
             let together = (blocks - block).min(if count > 6 { 3 } else { 4 });
             let keys = &keys[block * block_bytes..][..together * block_bytes];
+            // One block is asked for in the time of four.
+            let ahead = ahead.wrapping_add(block / 4 * block_bytes);
+            let ahead = (ahead as usize).wrapping_sub(keys.as_ptr() as usize);
             let dots = &mut dots[row * stride + block * PANEL..];
             // SAFETY: the CPU has the instructions.
             unsafe {
@@ -64,7 +65,7 @@ unsafe fn score_tile<const BLOCKS: usize>(
                 std::array::from_fn(|block| &keys[block * PANEL * width..][..PANEL * width]);
             // SAFETY: `queries` holds this many rows and each block `width / 4` steps.
             let sums = unsafe {
-                sums::<$rows, BLOCKS, BLOCKS>(queries.as_ptr(), width, &blocks, width / 4, ahead)
+                sums::<$rows, BLOCKS, 1>(queries.as_ptr(), width, &blocks, width / 4, ahead)
             };
             for (row, sums) in sums.into_iter().enumerate() {
                 let dots = dots[row * stride..][..BLOCKS * PANEL].chunks_exact_mut(PANEL);
@@ -87,7 +88,7 @@ unsafe fn score_tile<const BLOCKS: usize>(
     }
 }
 
-/// Weight bytes times blocks of values; see [`super::super::attention`]. Asks for as many bytes at
+/// Weight bytes times blocks of values; see [`super::super::attention`]. Asks for half as many bytes at
 /// `ahead`, which is only an address.
 ///
 /// # Safety
@@ -101,8 +102,6 @@ pub(in super::super) unsafe fn value_sums(
     sums: &mut [i32],
 ) {
     let [rows, width, stride] = shape;
-    // The distance to what is asked for, the same from every address here.
-    let ahead = (ahead as usize).wrapping_sub(values.as_ptr() as usize);
     let quads = values.len() / (4 * width);
     assert!(values.len() == quads * 4 * width && sums.len() == rows * width);
     assert!(rows == 0 || weights.len() >= (rows - 1) * stride + 4 * quads);
@@ -114,6 +113,7 @@ pub(in super::super) unsafe fn value_sums(
             let columns = (width - column).min(if count > 6 { 48 } else { 64 });
             let weights = &weights[row * stride..];
             let values = &values[4 * column..];
+            let ahead = ahead.wrapping_add(2 * column);
             let sums = &mut sums[row * width + column..];
             // SAFETY: the CPU has the instructions; the tile is within what was asserted.
             unsafe {
@@ -135,7 +135,7 @@ unsafe fn value_tile<const PANELS: usize>(
     rows: usize,
     weights: &[u8],
     values: &[u8],
-    ahead: usize,
+    ahead: *const u8,
     quads: usize,
     shape: [usize; 3],
     sums: &mut [i32],
@@ -148,9 +148,9 @@ unsafe fn value_tile<const PANELS: usize>(
                 // SAFETY: the caller asserted that all rows, quads and columns are there.
                 unsafe {
                     let values = values.as_ptr().add(quad * 4 * width);
-                    for panel in 0..PANELS {
-                        let address = values.wrapping_add(ahead.wrapping_add(64 * panel));
-                        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+                    for line in 0..PANELS / 2 {
+                        let address = ahead.wrapping_add(quad * 2 * width + 64 * line);
+                        _mm_prefetch::<_MM_HINT_T1>(address.cast());
                     }
                     let columns: [__m512i; PANELS] = std::array::from_fn(|panel| {
                         _mm512_loadu_si512(values.add(64 * panel).cast())

@@ -181,7 +181,7 @@ pub(super) unsafe fn sums<const ROWS: usize, const PANELS: usize, const AHEAD: u
         unsafe {
             for weights in weights.iter().take(AHEAD) {
                 let address = weights.wrapping_add(ahead.wrapping_add(group * STEP));
-                _mm_prefetch::<_MM_HINT_T0>(address.cast());
+                _mm_prefetch::<_MM_HINT_T1>(address.cast());
             }
             let columns: [__m512i; PANELS] = std::array::from_fn(|panel| {
                 _mm512_load_si512(weights[panel].add(group * STEP).cast())
