@@ -107,9 +107,10 @@ fn gemms(criterion: &mut Criterion, table: &mut Table, context: &Context) {
         }
     }
     // All layers, so that weights come from memory as they do in a model.
-    let layers: Vec<[Int8Weights; 4]> =
+    let mut layers: Vec<[Int8Weights; 4]> =
         (0..30).map(|_| std::array::from_fn(|i| weights(SHAPES[i].1, SHAPES[i].2))).collect();
-    let head = weights(SHAPES[4].1, SHAPES[4].2);
+    let mut head = weights(SHAPES[4].1, SHAPES[4].2);
+    Int8Weights::gather(layers.iter_mut().flatten().chain([&mut head]));
     let work = 30 * SHAPES[..4].iter().map(|s| s.1 * s.2).sum::<usize>() + 49_152 * 576;
     for rows in [1, 4, 8, 16, 64] {
         let mut narrow = QuantizedRows::new();

@@ -89,6 +89,14 @@ impl Int8Weights {
         Ok(Self { channels, depth, scales: scales.to_vec(), packed })
     }
 
+    /// Moves the bytes of several matrices into one piece of memory, in the order in which they
+    /// will be read: the system can then back them with huge pages, which makes a step of one row
+    /// faster. Nothing else changes.
+    pub fn gather<'a>(weights: impl IntoIterator<Item = &'a mut Self>) {
+        let mut buffers: Vec<_> = weights.into_iter().map(|weights| &mut weights.packed).collect();
+        AlignedBytes::gather(&mut buffers);
+    }
+
     /// Bytes that weights of this shape take when packed.
     pub fn packed_bytes(channels: usize, depth: usize) -> usize {
         channels.next_multiple_of(PANEL).saturating_mul(depth.next_multiple_of(4))
