@@ -16,14 +16,14 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::aligned::AlignedBytes;
-#[cfg(target_arch = "x86_64")]
-use super::avx512;
 use super::context::Context;
 use super::error::{KernelError, expect_at_most, expect_length};
 use super::isa::Kind;
 use super::quantize::{MAX_DEPTH, QuantizedRows};
 use super::scalar;
 use super::shared::SharedMatrix;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 
 /// Channels a panel.
 pub(super) const PANEL: usize = 16;
@@ -244,8 +244,9 @@ fn run(
         let panels = range.start * step..(range.end * step).min(weights.panels());
         match context.isa().kind() {
             Kind::Scalar => scalar::gemm_int8(&job, panels),
+            // SAFETY: the kind proves the instructions; ranges are disjoint.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => scalar::gemm_int8(&job, panels),
+            Kind::Avx2 => unsafe { avx2::gemm_int8(&job, panels) },
             // SAFETY: the kind proves the instructions; ranges are disjoint.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Vnni => unsafe { avx512::gemm_int8(&job, panels) },

@@ -27,6 +27,8 @@
 mod aligned;
 mod attention;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod context;
 mod elementwise;

@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use super::super::aligned::LINE;
-#[cfg(target_arch = "x86_64")]
-use super::super::avx512;
 use super::super::int8::{OFFSET, PANEL, from_order_key, order_key};
 use super::super::isa::{Isa, Kind};
 use super::super::kv_cache::KvHead;
 use super::super::prefetch::prefetch;
 use super::super::scalar;
+#[cfg(target_arch = "x86_64")]
+use super::super::{avx2, avx512};
 use super::steps::{
     DENOMINATOR_SCALE, finish, largest_key, powers, score_span_8, score_span_15, split_query,
     split_weights,
@@ -237,8 +237,9 @@ fn score_sums(
     let _ = ahead;
     match isa.kind() {
         Kind::Scalar => scalar::score_sums(queries, keys, shape, dots),
+        // SAFETY: the kind proves the instructions.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => scalar::score_sums(queries, keys, shape, dots),
+        Kind::Avx2 => unsafe { avx2::score_sums(queries, keys, shape, dots) },
         // SAFETY: the kind proves the instructions.
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512Vnni => unsafe { avx512::score_sums(queries, keys, ahead, shape, dots) },
@@ -259,8 +260,9 @@ fn value_sums(
     let _ = ahead;
     match isa.kind() {
         Kind::Scalar => scalar::value_sums(weights, values, shape, sums),
+        // SAFETY: the kind proves the instructions.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => scalar::value_sums(weights, values, shape, sums),
+        Kind::Avx2 => unsafe { avx2::value_sums(weights, values, shape, sums) },
         // SAFETY: the kind proves the instructions.
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512Vnni => unsafe { avx512::value_sums(weights, values, ahead, shape, sums) },
