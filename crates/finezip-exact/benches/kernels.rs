@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use finezip_exact::kernels::{
-    AttentionItem, Context, Int8Weights, Isa, KvCache, KvSlot, QuantizedRows, Segment, StridedRows,
-    attention, gemm_int8, gemm_int8_with_maxima, hadamard_64, peak_multiply_adds, rms_norm,
-    silu_gate,
+    AttentionItem, Context, Int8Weights, Isa, KvCache, KvSlot, QuantizedRows, Queries,
+    QueryPrecision, Segment, StridedRows, attention, gemm_int8, gemm_int8_with_maxima, hadamard_64,
+    peak_multiply_adds, rms_norm, silu_gate,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -107,9 +107,10 @@ fn gemms(criterion: &mut Criterion, table: &mut Table, context: &Context) {
         }
     }
     // All layers, so that weights come from memory as they do in a model.
-    let layers: Vec<[Int8Weights; 4]> =
+    let mut layers: Vec<[Int8Weights; 4]> =
         (0..30).map(|_| std::array::from_fn(|i| weights(SHAPES[i].1, SHAPES[i].2))).collect();
-    let head = weights(SHAPES[4].1, SHAPES[4].2);
+    let mut head = weights(SHAPES[4].1, SHAPES[4].2);
+    Int8Weights::gather(layers.iter_mut().flatten().chain([&mut head]));
     let work = 30 * SHAPES[..4].iter().map(|s| s.1 * s.2).sum::<usize>() + 49_152 * 576;
     for rows in [1, 4, 8, 16, 64] {
         let mut narrow = QuantizedRows::new();
@@ -160,11 +161,15 @@ fn attentions(criterion: &mut Criterion, table: &mut Table, context: &Context) {
         let mut out = vec![0.0; items.len() * heads * width];
         // Multiply-adds by the definition: the two bytes of queries and weights count once.
         let work = (30 * items.len() * heads * slots * width * 2) as u64;
-        table.bench(criterion, &format!("{isa}/attention 512, {name}"), work, || {
-            for layer in &layers {
-                attention(context, layer, &items, queries, None, 0.125, &mut out);
-            }
-        });
+        for precision in [QueryPrecision::Eight, QueryPrecision::Fifteen] {
+            let name = format!("{isa}/attention 512, {name}, {precision:?}");
+            let queries = Queries { rows: queries, sink_rows: None, scale: 0.125, precision };
+            table.bench(criterion, &name, work, || {
+                for layer in &layers {
+                    attention(context, layer, &items, queries, &mut out);
+                }
+            });
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl ExactModel {
             .filter(|_| precision != Precision::F32)
             .map(|folder| CacheFile::new(&folder, fingerprint, precision));
         let cached = cache.as_ref().and_then(|cache| cache.read(&config, precision));
-        let (weights, cache_use) = match (cached, cache) {
+        let (mut weights, cache_use) = match (cached, cache) {
             (Some(weights), _) => (weights, CacheUse::Read),
             (None, cache) => {
                 let weights = fold::fold(checkpoint, precision, &context)?;
@@ -78,6 +78,7 @@ impl ExactModel {
                 (weights, cache_use)
             }
         };
+        weights.gather();
         let identity = ModelIdentity {
             name: options.name.unwrap_or_else(|| checkpoint.name().to_owned()),
             fingerprint,

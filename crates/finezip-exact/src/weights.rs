@@ -81,3 +81,16 @@ pub(crate) struct Weights {
     /// Logits, `[vocab][hidden]`.
     pub(crate) head: Linear,
 }
+
+impl Weights {
+    /// Puts the matrices side by side in memory, in the order of a step. No value changes.
+    pub(crate) fn gather(&mut self) {
+        let layers = self.layers.iter_mut().flat_map(|layer| {
+            [&mut layer.qkv, &mut layer.attention_output, &mut layer.gate_up, &mut layer.down]
+        });
+        Int8Weights::gather(layers.chain([&mut self.head]).filter_map(|linear| match linear {
+            Linear::Int8(weights) => Some(weights),
+            Linear::F32(_) => None,
+        }));
+    }
+}

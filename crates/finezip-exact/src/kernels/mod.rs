@@ -27,6 +27,8 @@
 mod aligned;
 mod attention;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod context;
 mod elementwise;
@@ -36,12 +38,13 @@ mod int8;
 mod isa;
 mod kv_cache;
 mod peak;
+mod prefetch;
 mod quantize;
 mod rows;
 mod scalar;
 mod shared;
 
-pub use attention::{AttentionItem, Segment, attention};
+pub use attention::{AttentionItem, Queries, QueryPrecision, Segment, attention};
 pub use context::Context;
 pub use elementwise::{
     RopeLayout, add_assign, exp, gelu_tanh_gate, hadamard_64, rms_norm, rope, silu_gate,

@@ -9,23 +9,33 @@ use super::int8::{Int8Job, OFFSET, PANEL, order_key};
 pub(super) fn gemm_int8(job: &Int8Job<'_>, panels: Range<usize>) {
     let (x, weights) = (job.x, job.weights);
     for panel in panels {
-        let channels = weights.panel_channels(panel);
-        let scales = &weights.scales()[channels.clone()];
         for row in 0..x.rows() {
             let sums = dot_panel(&x.padded()[row * x.stride()..], weights.panel(panel));
-            let (scale, surplus) = (x.scales()[row], OFFSET.wrapping_mul(x.sums()[row]));
             // SAFETY: each panel is given to one task, which takes one segment at a time.
-            let out = unsafe { job.out.segment(row, channels.start, channels.len()) };
-            let mut maximum = i32::MIN;
-            for ((out, sum), channel_scale) in out.iter_mut().zip(sums).zip(scales) {
-                let product = (sum.wrapping_sub(surplus) as f32 * scale) * channel_scale;
-                *out = if job.add { *out + product } else { product };
-                maximum = maximum.max(order_key(*out));
-            }
-            if let Some(maxima) = job.maxima {
-                maxima[row].fetch_max(maximum, Ordering::Relaxed);
-            }
+            unsafe { finish(job, row, panel, sums) };
         }
+    }
+}
+
+/// Stores a row's outputs of a panel from their sums.
+///
+/// # Safety
+/// No other task may have this panel.
+#[inline(always)]
+pub(super) unsafe fn finish(job: &Int8Job<'_>, row: usize, panel: usize, sums: [i32; PANEL]) {
+    let channels = job.weights.panel_channels(panel);
+    let scales = &job.weights.scales()[channels.clone()];
+    let (scale, surplus) = (job.x.scales()[row], OFFSET.wrapping_mul(job.x.sums()[row]));
+    // SAFETY: the caller's promise; this is the only segment taken.
+    let out = unsafe { job.out.segment(row, channels.start, channels.len()) };
+    let mut maximum = i32::MIN;
+    for ((out, sum), channel_scale) in out.iter_mut().zip(sums).zip(scales) {
+        let product = (sum.wrapping_sub(surplus) as f32 * scale) * channel_scale;
+        *out = if job.add { *out + product } else { product };
+        maximum = maximum.max(order_key(*out));
+    }
+    if let Some(maxima) = job.maxima {
+        maxima[row].fetch_max(maximum, Ordering::Relaxed);
     }
 }
 
