@@ -34,6 +34,7 @@ mod context;
 mod elementwise;
 mod error;
 mod float;
+mod int4;
 mod int8;
 mod isa;
 mod kv_cache;
@@ -51,6 +52,7 @@ pub use elementwise::{
 };
 pub use error::KernelError;
 pub use float::{F32Weights, gemm_f32};
+pub use int4::{Int4Weights, QuantizedBlocks, gemm_int4, gemm_int4_add};
 pub use int8::{Int8Weights, gemm_int8, gemm_int8_add, gemm_int8_with_maxima};
 pub use isa::Isa;
 pub use kv_cache::{KvCache, KvSlot};
