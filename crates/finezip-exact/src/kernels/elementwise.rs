@@ -45,9 +45,9 @@ fn sum_of_squares(x: &[f32]) -> f32 {
     let mut parts = [0.0f32; 16];
     let mut chunks = x.chunks_exact(16);
     for chunk in &mut chunks {
-        for (part, value) in parts.iter_mut().zip(chunk) {
-            *part += value * value;
-        }
+        // In this form the compiler keeps the parts in one vector.
+        let squares: [f32; 16] = std::array::from_fn(|lane| chunk[lane] * chunk[lane]);
+        parts = std::array::from_fn(|lane| parts[lane] + squares[lane]);
     }
     for (part, value) in parts.iter_mut().zip(chunks.remainder()) {
         *part += value * value;
@@ -174,33 +174,6 @@ per_isa! {
         assert_eq!(x.len(), y.len());
         for (x, y) in x.iter_mut().zip(y) {
             *x += y;
-        }
-    }
-}
-
-per_isa! {
-    /// Multiplies each block of 64 values by the Hadamard matrix of Sylvester's construction over
-    /// 8, its own inverse.
-    ///
-    /// Six stages, with distances 1, 2, 4, 8, 16 and 32: at distance `h`, `a` at an index without
-    /// bit `h` and `b` at the index with it become `a + b` and `a - b`; then times 0.125.
-    ///
-    /// # Panics
-    /// If the length is no multiple of 64.
-    pub fn hadamard_64(x: &mut [f32]) {
-        assert!(x.len().is_multiple_of(64));
-        for block in x.chunks_exact_mut(64) {
-            for distance in [1, 2, 4, 8, 16, 32] {
-                for pair in block.chunks_exact_mut(2 * distance) {
-                    let (low, high) = pair.split_at_mut(distance);
-                    for (a, b) in low.iter_mut().zip(high) {
-                        (*a, *b) = (*a + *b, *a - *b);
-                    }
-                }
-            }
-            for value in block {
-                *value *= 0.125;
-            }
         }
     }
 }

@@ -125,3 +125,20 @@ fn dot_block(x: &[u8], lines: &[u8]) -> [i32; PANEL] {
     }
     dots
 }
+
+/// The blocks of 64 of `x`, transformed; see [`super::hadamard_64`].
+pub(super) fn hadamard_64(x: &mut [f32]) {
+    for block in x.chunks_exact_mut(64) {
+        for distance in [1, 2, 4, 8, 16, 32] {
+            for pair in block.chunks_exact_mut(2 * distance) {
+                let (low, high) = pair.split_at_mut(distance);
+                for (a, b) in low.iter_mut().zip(high) {
+                    (*a, *b) = (*a + *b, *a - *b);
+                }
+            }
+        }
+        for value in block {
+            *value *= 0.125;
+        }
+    }
+}
