@@ -34,6 +34,8 @@ mod context;
 mod elementwise;
 mod error;
 mod float;
+mod hadamard;
+mod int4;
 mod int8;
 mod isa;
 mod kv_cache;
@@ -46,11 +48,11 @@ mod shared;
 
 pub use attention::{AttentionItem, Queries, QueryPrecision, Segment, attention};
 pub use context::Context;
-pub use elementwise::{
-    RopeLayout, add_assign, exp, gelu_tanh_gate, hadamard_64, rms_norm, rope, silu_gate,
-};
+pub use elementwise::{RopeLayout, add_assign, exp, gelu_tanh_gate, rms_norm, rope, silu_gate};
 pub use error::KernelError;
 pub use float::{F32Weights, gemm_f32};
+pub use hadamard::hadamard_64;
+pub use int4::{Int4Weights, QuantizedBlocks, gemm_int4, gemm_int4_add};
 pub use int8::{Int8Weights, gemm_int8, gemm_int8_add, gemm_int8_with_maxima};
 pub use isa::Isa;
 pub use kv_cache::{KvCache, KvSlot};

@@ -10,7 +10,7 @@ use super::super::int8::{Int8Job, OFFSET, PANEL, panels_together, tile_rows};
 const STEP: usize = 64;
 
 /// Up to so many rows, memory is the bound and panels are read one after the other.
-const STREAMED_ROWS: usize = 4;
+const STREAMED_ROWS: usize = 3;
 
 /// How far ahead a stream of panels asks for memory, in bytes.
 const STREAM_AHEAD: usize = 4096;
@@ -32,8 +32,7 @@ pub(in super::super) unsafe fn gemm_int8(job: &Int8Job<'_>, panels: Range<usize>
                 match rows {
                     1 => streamed::<1>(job, first, &mut maxima.as_deref_mut()),
                     2 => streamed::<2>(job, first, &mut maxima.as_deref_mut()),
-                    3 => streamed::<3>(job, first, &mut maxima.as_deref_mut()),
-                    _ => streamed::<4>(job, first, &mut maxima.as_deref_mut()),
+                    _ => streamed::<3>(job, first, &mut maxima.as_deref_mut()),
                 }
             }
             first += 1;

@@ -5,9 +5,14 @@
 //! widened to 16 bits, and each is multiplied with a pair of activations, widened beforehand: one
 //! instruction gives eight columns' sums of two products in 32 bits.
 
+mod hadamard;
+mod int4;
+
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+pub(super) use self::hadamard::hadamard_64;
+pub(super) use self::int4::gemm_int4;
 use super::int8::{Int8Job, PANEL};
 use super::scalar;
 
