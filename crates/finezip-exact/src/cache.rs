@@ -15,7 +15,7 @@ use finezip_models::ModelConfig;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::fold;
-use crate::kernels::Int8Weights;
+use crate::kernels::{Int4Weights, Int8Weights};
 use crate::model::ARITHMETIC_VERSION;
 use crate::options::Precision;
 use crate::weights::{Embedding, LayerWeights, Linear, Weights};
@@ -126,6 +126,8 @@ impl Writer {
                 self.array(values, |value| value.to_le_bytes())?;
                 self.floats(scales)?;
             }
+            Embedding::Int4 { weights, .. } => self.bytes(weights.packed())?,
+            Embedding::Head { .. } => {}
             Embedding::F32(values) => self.floats(values)?,
         }
         for layer in &weights.layers {
@@ -146,6 +148,7 @@ impl Writer {
                 self.floats(weights.scales())?;
                 self.bytes(weights.packed())
             }
+            Linear::Int4(weights) => self.bytes(weights.packed()),
             Linear::F32(_) => Err(io::Error::other("f32 weights are not kept")),
         }
     }
@@ -184,12 +187,20 @@ struct Reader {
 impl Reader {
     fn weights(&mut self, config: &ModelConfig, precision: Precision) -> Option<Weights> {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
-        let values = self.array(vocab.checked_mul(hidden)?, i16::from_le_bytes)?;
-        let embedding = Embedding::Int16 { values, scales: self.floats(vocab)? };
+        let scale = config.embedding_scale;
+        let embedding = match precision {
+            Precision::Int8 => {
+                let values = self.array(vocab.checked_mul(hidden)?, i16::from_le_bytes)?;
+                Embedding::Int16 { values, scales: self.floats(vocab)? }
+            }
+            Precision::Int4 if config.tied_embeddings => Embedding::Head { scale },
+            Precision::Int4 => Embedding::Int4 { weights: self.blocks(vocab, hidden)?, scale },
+            Precision::F32 => return None,
+        };
         let layers =
             (0..config.layers).map(|_| self.layer(config, precision)).collect::<Option<_>>()?;
         let final_gain = self.floats(gain_size(precision, config))?;
-        let head = self.linear(vocab, hidden)?;
+        let head = self.linear(precision, vocab, hidden)?;
         Some(Weights { embedding, layers, final_gain, head })
     }
 
@@ -207,23 +218,31 @@ impl Reader {
         let post_feed_forward_gain = self.floats(present(post, hidden))?;
         Some(LayerWeights {
             attention_gain,
-            qkv: self.linear(query + 2 * key, hidden)?,
+            qkv: self.linear(precision, query + 2 * key, hidden)?,
             qkv_bias,
             query_gain,
             key_gain,
-            attention_output: self.linear(hidden, query)?,
+            attention_output: self.linear(precision, hidden, query)?,
             post_attention_gain,
             feed_forward_gain,
-            gate_up: self.linear(2 * config.feed_forward, hidden)?,
-            down: self.linear(hidden, config.feed_forward)?,
+            gate_up: self.linear(precision, 2 * config.feed_forward, hidden)?,
+            down: self.linear(precision, hidden, config.feed_forward)?,
             post_feed_forward_gain,
         })
     }
 
-    fn linear(&mut self, channels: usize, depth: usize) -> Option<Linear> {
+    fn linear(&mut self, precision: Precision, channels: usize, depth: usize) -> Option<Linear> {
+        if precision == Precision::Int4 {
+            return self.blocks(channels, depth).map(Linear::Int4);
+        }
         let scales = self.floats(channels)?;
         self.next(Int8Weights::packed_bytes(channels, depth))?;
         Int8Weights::from_parts(channels, depth, &self.bytes, &scales).ok().map(Linear::Int8)
+    }
+
+    fn blocks(&mut self, channels: usize, depth: usize) -> Option<Int4Weights> {
+        self.next(Int4Weights::packed_bytes(channels, depth))?;
+        Int4Weights::from_parts(channels, depth, &self.bytes).ok()
     }
 
     fn floats(&mut self, count: usize) -> Option<Vec<f32>> {

@@ -5,7 +5,8 @@ use finezip_models::ModelConfig;
 use crate::blocks::Block;
 use crate::error::Result;
 use crate::kernels::{
-    AttentionItem, Context, KvCache, KvSlot, Queries, QueryPrecision, Segment, StridedRows, attention as attend_int8,
+    AttentionItem, Context, KvCache, KvSlot, Queries, QueryPrecision, Segment, StridedRows,
+    attention as attend_int8,
 };
 use crate::options::Precision;
 use crate::plain_attention::{PlainCache, PlainQuery, attend};
@@ -167,7 +168,7 @@ impl KvStore {
                 let sink_rows = (!from.sink_queries.is_empty())
                     .then(|| StridedRows::new(from.sink_queries, width, 0, width));
                 let rows = from.part(0, width);
-                let precision = if std::env::var("EXP_15").is_ok() {QueryPrecision::Fifteen} else {QueryPrecision::Eight};
+                let precision = QueryPrecision::Fifteen;
                 let queries = Queries { rows, sink_rows, scale, precision };
                 attend_int8(context, cache, &items, queries, out);
             }

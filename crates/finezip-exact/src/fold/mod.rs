@@ -6,6 +6,7 @@
 
 mod columns;
 mod hadamard;
+mod int4;
 mod int8;
 mod plain;
 pub(crate) mod rotation;
@@ -29,6 +30,7 @@ pub(crate) fn fold(
 ) -> Result<Weights> {
     match precision {
         Precision::Int8 => int8::fold(checkpoint, context),
-        Precision::Int4 | Precision::F32 => plain::fold(checkpoint, precision),
+        Precision::Int4 => int4::fold(checkpoint),
+        Precision::F32 => plain::fold(checkpoint),
     }
 }
