@@ -12,3 +12,4 @@ mod history;
 mod maps;
 mod network;
 mod slots;
+pub mod tokens;

@@ -86,23 +86,19 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// A network over `inputs` inputs; `sizes[i]` is the number of contexts of selector `i`,
-    /// `last_size` that of the last mixer. Weights begin at `first`, the first input's, and
-    /// `other`. Outputs are kept within `limit` in the logistic domain.
+    /// A network whose inputs begin with the weights `first_weights`; `sizes[i]` is the number of
+    /// contexts of selector `i`, `last_size` that of the last mixer. Outputs are kept within `limit` in the logistic domain.
     pub(crate) fn new(
-        inputs: usize,
         sizes: &[usize],
         last_size: usize,
-        weights: (f32, f32),
+        first_weights: &[f32],
         rates: (Rate, Rate),
         limit: f32,
     ) -> Self {
-        let padded = inputs.next_multiple_of(SUM_LANES);
         let hidden = sizes.len().next_multiple_of(SUM_LANES);
-        let selector = |size: usize, width: usize, real: usize, first: f32, other: f32| {
+        let selector = |size: usize, width: usize, first: &[f32]| {
             let mut start = vec![0.0; width];
-            start[..real].fill(other);
-            start[0] = first;
+            start[..first.len()].copy_from_slice(first);
             Selector {
                 weights: start.repeat(size),
                 uses: vec![0; size],
@@ -111,15 +107,13 @@ impl Network {
                 probability: 0.5,
             }
         };
-        let equal = 1.0 / sizes.len() as f32;
+        let equal = vec![1.0 / sizes.len() as f32; sizes.len()];
+        let padded = first_weights.len().next_multiple_of(SUM_LANES);
         Self {
             inputs: vec![0.0; padded],
-            selectors: sizes
-                .iter()
-                .map(|&size| selector(size, padded, inputs, weights.0, weights.1))
-                .collect(),
+            selectors: sizes.iter().map(|&size| selector(size, padded, first_weights)).collect(),
             hidden: vec![0.0; hidden],
-            last: selector(last_size, hidden, sizes.len(), equal, equal),
+            last: selector(last_size, hidden, &equal),
             rate: rates.0,
             last_rate: rates.1,
             limit,

@@ -67,10 +67,9 @@ impl Predictor {
                 MatchModel::new(5, length),
             ],
             network: Network::new(
-                INPUTS,
                 &[17 * 3 * 17, 256, 256, 256, 512 * 8, 9 * 8 * 2],
                 256,
-                (0.15, 0.15),
+                &[0.15; INPUTS],
                 (
                     Rate { floor: 0.0020, extra: 0.015, horizon: 300.0 },
                     Rate { floor: 0.0005, extra: 0.005, horizon: 300.0 },

@@ -1,0 +1,470 @@
+//! The walk that codes one token: for every decision the model's odds, corrected by what the
+//! contexts have seen, mixed, refined, coded, learned. The same walk drives both directions; only
+//! who knows the outcome differs.
+
+use finezip_core::{Error, Feed, FrameShape, Result, StepEntry, TokenId};
+
+use super::NAME;
+use super::calibration::{Average, Calibration};
+use super::distribution::Opinion;
+use super::followers::{Active, FollowerTable};
+use super::lane::{Lane, MATCHES, REPLAYED};
+use super::matches::{MATCH_STATES, MatchTable, UNKNOWN};
+use super::settings::{CONTEXTS, Settings};
+use super::trie::{KIND_END, LEAF, Trie};
+use crate::arithmetic::{ln, squash};
+use crate::history::{COUNT_STATES, CountStates};
+use crate::network::{Network, Rate};
+
+/// Steps of one in the logistic domain that predictions are told apart by.
+const BUCKETS: usize = 24;
+/// States of two counts: see [`count_state`].
+const COUNT_PAIRS: usize = 8 * 6 * 2;
+const KINDS: usize = 9;
+/// Steps of the model's doubt.
+const DOUBTS: usize = 12;
+/// The widest prediction in the logistic domain.
+const LIMIT: f32 = 18.0;
+const REFINEMENTS: usize = 3;
+
+const MODEL: usize = 0;
+const BIAS: usize = 1;
+const BY_SHAPE: usize = 2;
+const BY_DECISION: usize = 3;
+const SEEN: usize = 4;
+const FIRST_MATCH: usize = 6;
+const FIRST_CONTEXT: usize = FIRST_MATCH + 2 * MATCHES;
+
+/// A correction in use: which entry, and whether it looks at the mirrored decision.
+#[derive(Clone, Copy, Debug, Default)]
+struct Use {
+    input: usize,
+    calibration: usize,
+    average: usize,
+    mirrored: bool,
+}
+
+/// Everything adaptive of one frame.
+#[derive(Debug)]
+pub(crate) struct Mixer<'a> {
+    trie: &'a Trie,
+    table: &'a [Vec<u8>],
+    settings: Settings,
+    shape: FrameShape,
+    tokens: Vec<TokenId>,
+    lanes: Vec<Lane>,
+    /// The contexts in use and their tables.
+    contexts: Vec<(usize, FollowerTable)>,
+    active: Vec<Active>,
+    match_tables: [MatchTable; MATCHES],
+    by_shape: Calibration,
+    by_decision: Calibration,
+    seen: Vec<u8>,
+    seen_counts: &'static CountStates,
+    counts: Calibration,
+    averages: Average,
+    refinements: [Calibration; REFINEMENTS],
+    network: Network,
+    uses: Vec<Use>,
+    ref_scale: f32,
+}
+
+#[inline(always)]
+fn bucket(stretched: f32) -> usize {
+    (stretched + (BUCKETS / 2) as f32).clamp(0.0, BUCKETS as f32 - 1.0) as usize
+}
+
+/// The larger count in 8 steps, the smaller in 6, and whether the latest is of the larger.
+#[inline(always)]
+fn count_state(larger: u32, smaller: u32, agrees: bool) -> usize {
+    let step = |count: u32| match count {
+        0..=3 => count as usize,
+        4..=5 => 4,
+        6..=9 => 5,
+        10..=19 => 6,
+        _ => 7,
+    };
+    (step(larger) * 6 + step(smaller).min(5)) * 2 + usize::from(agrees)
+}
+
+#[inline(always)]
+fn hash(which: usize, a: u64, b: u64) -> u64 {
+    let mut mixed = (a ^ (which as u64) << 58).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ mixed >> 32 ^ b).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    mixed = (mixed ^ mixed >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    mixed ^ mixed >> 32
+}
+
+impl<'a> Mixer<'a> {
+    /// A mixer that has seen nothing.
+    pub(crate) fn new(
+        trie: &'a Trie,
+        table: &'a [Vec<u8>],
+        settings: Settings,
+        shape: FrameShape,
+    ) -> Result<Self> {
+        settings.check()?;
+        if shape.vocab_size != table.len() {
+            return Err(Error::Settings(format!(
+                "the mixer knows {} tokens, the frame's model has {}",
+                table.len(),
+                shape.vocab_size
+            )));
+        }
+        if shape.tokens >= UNKNOWN as usize {
+            return Err(Error::payload(NAME, format!("a frame of {} tokens", shape.tokens)));
+        }
+        let decisions = trie.decisions.len().max(1);
+        let line_bits = (usize::BITS - shape.tokens.leading_zeros())
+            .clamp(6, settings.table_bits as u32 - 6)
+            .min(settings.table_bits as u32 - 6);
+        let contexts: Vec<_> = (0..CONTEXTS)
+            .filter(|which| settings.mix && settings.contexts >> which & 1 == 1)
+            .map(|which| (which, FollowerTable::new(line_bits)))
+            .collect();
+        let sets = [KINDS * 16 * 2, 16 * 8, 512 + 32, 81 * 2, DOUBTS * KINDS];
+        let inputs = FIRST_CONTEXT + 2 * contexts.len();
+        let mut first_weights = vec![0.0; inputs];
+        first_weights[MODEL] = 1.0;
+        first_weights[BY_SHAPE] = 0.1;
+        first_weights[BY_DECISION] = 0.2;
+        first_weights[SEEN] = 0.05;
+        first_weights[FIRST_MATCH] = 0.2;
+        first_weights[FIRST_MATCH + 2] = 0.2;
+        for input in (FIRST_CONTEXT..inputs).step_by(2) {
+            first_weights[input] = 0.05;
+        }
+        Ok(Self {
+            trie,
+            table,
+            settings,
+            shape,
+            tokens: vec![UNKNOWN; shape.tokens],
+            lanes: Vec::new(),
+            active: vec![Active::NONE; contexts.len()],
+            match_tables: [MatchTable::new(4, shape.tokens), MatchTable::new(2, shape.tokens)],
+            by_shape: Calibration::new(KINDS * 16 * DOUBTS * BUCKETS, 1.0, 1000.0),
+            by_decision: Calibration::new(decisions * 3, 1.0, 1000.0),
+            seen: vec![0; decisions],
+            seen_counts: &COUNT_STATES,
+            counts: Calibration::new(
+                (contexts.len() + 1) * COUNT_PAIRS * BUCKETS + MATCHES * MATCH_STATES * BUCKETS,
+                0.4,
+                500.0,
+            ),
+            averages: Average::new(
+                (contexts.len() + 1) * COUNT_PAIRS + MATCHES * MATCH_STATES,
+                500.0,
+            ),
+            refinements: [
+                Calibration::new(KINDS * DOUBTS * 4 * BUCKETS, 1.0, 1000.0),
+                Calibration::new(decisions * 3, 1.0, 400.0),
+                Calibration::new(1 << 16, 1.0, 400.0),
+            ],
+            network: Network::new(
+                &sets[..settings.weight_sets as usize],
+                KINDS,
+                &first_weights,
+                (
+                    Rate { floor: 0.0015, extra: 0.0085, horizon: 1000.0 },
+                    Rate { floor: 0.0002, extra: 0.001, horizon: 1000.0 },
+                ),
+                LIMIT,
+            ),
+            uses: Vec::with_capacity(inputs),
+            ref_scale: 0.27,
+            contexts,
+        })
+    }
+
+    /// Codes the token of `entry`: `decide` is told the probability of outcome 1 in 2^32nds and
+    /// the decision's middle, codes the outcome and returns it.
+    pub(crate) fn code(
+        &mut self,
+        entry: &StepEntry,
+        opinion: &mut impl Opinion,
+        mut decide: impl FnMut(u32, u32) -> bool,
+    ) -> Result<TokenId> {
+        if entry.index >= self.shape.tokens || entry.lane >= self.shape.lanes {
+            return Err(Error::payload(
+                NAME,
+                format!(
+                    "step entry of lane {} and index {} in a frame of {} lanes and {} tokens",
+                    entry.lane, entry.index, self.shape.lanes, self.shape.tokens
+                ),
+            ));
+        }
+        let place = if self.settings.mix {
+            self.open(entry, opinion.top());
+            self.walk_mixed(entry.lane, opinion, &mut decide)
+        } else {
+            self.walk_plainly(opinion, &mut decide)
+        };
+        let token = self.trie.tokens[place as usize];
+        if self.settings.mix {
+            self.close(entry, place, token);
+        }
+        Ok(token)
+    }
+
+    fn root(&self) -> u32 {
+        if self.trie.decisions.is_empty() { LEAF } else { 0 }
+    }
+
+    fn walk_plainly(
+        &mut self,
+        opinion: &mut impl Opinion,
+        decide: &mut impl FnMut(u32, u32) -> bool,
+    ) -> u32 {
+        let (mut low, mut high, mut at) = (0, self.trie.tokens.len() as u32, self.root());
+        while at != LEAF {
+            let decision = self.trie.decisions[at as usize];
+            let (zeros, ones) = opinion.split(low, decision.middle, high);
+            let one = (u128::from(ones) << 32) / u128::from(zeros + ones);
+            let outcome =
+                decide((one as u64).clamp(1, u64::from(u32::MAX)) as u32, decision.middle);
+            if outcome {
+                low = decision.middle
+            } else {
+                high = decision.middle
+            }
+            at = decision.next[usize::from(outcome)];
+        }
+        low
+    }
+
+    /// Brings the lane to the entry and opens its contexts.
+    fn open(&mut self, entry: &StepEntry, top: u32) {
+        if self.lanes.len() <= entry.lane {
+            self.lanes.resize_with(entry.lane + 1, Lane::default);
+        }
+        let lane = &mut self.lanes[entry.lane];
+        if lane.next != Some(entry.index) {
+            *lane = Lane::default();
+            let known = self.tokens[..entry.index].iter().rev();
+            let known = known.take(REPLAYED).take_while(|&&token| token != UNKNOWN).count();
+            for index in entry.index - known..entry.index {
+                let token = self.tokens[index];
+                lane.advance(token, &self.table[token as usize]);
+            }
+        }
+        if let Feed::Restart { from } = entry.feed {
+            lane.position = entry.index.saturating_sub(from);
+        }
+        let [t1, t2, t3, t4, _] = lane.last_tokens.map(u64::from);
+        let bytes = |count: u32| lane.bytes & ((1 << (8 * count)) - 1);
+        let top = u64::from(top);
+        let word = u64::from(lane.word);
+        for ((which, table), active) in self.contexts.iter_mut().zip(&mut self.active) {
+            let (a, b) = match which {
+                0 => (t1, 0),
+                1 => (t1, t2),
+                2 => (t1 | t2 << 32, t3),
+                3 => (t1 | t2 << 32, t3 | t4 << 32),
+                4 => (bytes(2), 0),
+                5 => (bytes(4), 0),
+                6 => (word, bytes(1)),
+                7 => (top, 0),
+                8 => (top, t1),
+                9 => (t2, 0),
+                10 => (lane.brackets & 0xff, word),
+                11 => (word, u64::from(lane.words[0])),
+                12 => (t2, t3),
+                13 => (u64::from(lane.line), u64::from(lane.column.min(40)) | bytes(1) << 8),
+                14 => (bytes(6), 0),
+                _ => (word ^ bytes(1) << 32, u64::from(lane.words[1])),
+            };
+            table.open(hash(*which, a, b), active);
+        }
+    }
+
+    fn walk_mixed(
+        &mut self,
+        lane: usize,
+        opinion: &mut impl Opinion,
+        decide: &mut impl FnMut(u32, u32) -> bool,
+    ) -> u32 {
+        let lane = &self.lanes[lane];
+        let top = opinion.top();
+        let doubt = ((opinion.doubt() * 2.0) as usize).min(DOUBTS - 1);
+        let position = ((lane.position + 1).ilog2() as usize).min(15);
+        let expected: [Option<u32>; MATCHES] = std::array::from_fn(|which| {
+            let known = self.match_tables[which].expected(&lane.matches[which], &self.tokens);
+            let wanted = (which as u64) < self.settings.matches;
+            known.filter(|_| wanted).map(|token| self.trie.places[token as usize])
+        });
+        let match_states = lane.matches.map(|state| state.state());
+        let strengths = lane.matches.map(|state| state.strength());
+        let last_token = lane.last_tokens[0];
+        let (mut low, mut high, mut at) = (0, self.trie.tokens.len() as u32, self.root());
+        while at != LEAF {
+            let decision = self.trie.decisions[at as usize];
+            let middle = decision.middle;
+            let kind = usize::from(decision.kind);
+            let (zeros, ones) = opinion.split(low, middle, high);
+            let model = ln(ones as f32 / zeros as f32).clamp(-LIMIT, LIMIT);
+            let predicted = squash(model);
+
+            self.uses.clear();
+            let inputs = self.network.inputs_mut();
+            inputs[MODEL] = model;
+            inputs[BIAS] = 0.3;
+            let shape_at = ((kind * 16 + position) * DOUBTS + doubt) * BUCKETS + bucket(model);
+            inputs[BY_SHAPE] = self.by_shape.correction(shape_at);
+            let decision_at = at as usize * 3 + third(model);
+            inputs[BY_DECISION] = self.by_decision.correction(decision_at);
+
+            // Counts of this decision whatever the context, then matches, then contexts.
+            let pairs = |which: usize, state: usize, toward: f32| {
+                (
+                    (which * COUNT_PAIRS + state) * BUCKETS + bucket(toward),
+                    which * COUNT_PAIRS + state,
+                )
+            };
+            let [seen_zeros, seen_ones] =
+                self.seen_counts.counts(self.seen[at as usize]).map(u32::from);
+            let mut agreement = 0;
+            if seen_zeros + seen_ones > 0 {
+                let mirrored = seen_zeros > seen_ones;
+                let toward = if mirrored { -model } else { model };
+                let state =
+                    count_state(seen_zeros.max(seen_ones), seen_zeros.min(seen_ones), false);
+                let (calibration, average) = pairs(self.contexts.len(), state, toward);
+                self.uses.push(Use { input: SEEN, calibration, average, mirrored });
+            } else {
+                inputs[SEEN..SEEN + 2].fill(0.0);
+            }
+            let match_base = (self.contexts.len() + 1) * COUNT_PAIRS;
+            let mut strength = 0;
+            for which in 0..MATCHES {
+                let input = FIRST_MATCH + 2 * which;
+                let place = expected[which].filter(|place| (low..high).contains(place));
+                let Some(place) = place else {
+                    inputs[input..input + 2].fill(0.0);
+                    continue;
+                };
+                let mirrored = place < middle;
+                let toward = if mirrored { -model } else { model };
+                let average = match_base + which * MATCH_STATES + match_states[which];
+                let calibration = match_base * BUCKETS
+                    + (which * MATCH_STATES + match_states[which]) * BUCKETS
+                    + bucket(toward);
+                self.uses.push(Use { input, calibration, average, mirrored });
+                strength = strength.max(strengths[which]);
+            }
+            for (which, active) in self.active.iter().enumerate() {
+                let input = FIRST_CONTEXT + 2 * which;
+                if active.is_empty() {
+                    inputs[input..input + 2].fill(0.0);
+                    continue;
+                }
+                let (zeros, ones, latest) = active.split(middle);
+                let mirrored = zeros > ones || zeros == ones && !latest;
+                let toward = if mirrored { -model } else { model };
+                let state = count_state(zeros.max(ones), zeros.min(ones), latest != mirrored);
+                if (1..4).contains(&self.contexts[which].0) {
+                    agreement = agreement * 3 + 1 + usize::from(toward < 0.0);
+                }
+                let (calibration, average) = pairs(which, state, toward);
+                self.uses.push(Use { input, calibration, average, mirrored });
+            }
+            for used in &self.uses {
+                let sign = if used.mirrored { -1.0 } else { 1.0 };
+                inputs[used.input] = sign * self.counts.correction(used.calibration);
+                inputs[used.input + 1] = sign * self.averages.stretched(used.average);
+            }
+
+            let top_possible = usize::from((low..high).contains(&top));
+            let part = if decision.kind == KIND_END {
+                512 + usize::from(decision.depth.min(31))
+            } else {
+                usize::from(decision.partial) + if decision.depth > 0 { 256 } else { 0 }
+            };
+            let sets = [
+                (kind * 16 + strength) * 2 + top_possible,
+                position * 8 + ((model.abs() * 0.8) as usize).min(7),
+                part,
+                agreement * 2 + top_possible,
+                doubt * KINDS + kind,
+            ];
+            for (set, context) in
+                sets.into_iter().take(self.settings.weight_sets as usize).enumerate()
+            {
+                self.network.select(set, context);
+            }
+            self.network.select_last(kind);
+            let mixed = self.network.mix();
+
+            let mixed_bucket = bucket(mixed);
+            let order_one =
+                hash(20, u64::from(last_token), u64::from(at) * 3 + third(mixed) as u64);
+            let refined_at = [
+                ((kind * DOUBTS + doubt) * 4 + strength.min(15) / 4) * BUCKETS + mixed_bucket,
+                at as usize * 3 + third(mixed),
+                order_one as usize & 0xffff,
+            ];
+            let stages = self.settings.refinements as usize;
+            let mut correction = 0.0;
+            for (map, &at) in self.refinements.iter().zip(&refined_at).take(stages) {
+                correction += map.correction(at);
+            }
+            let last = (mixed + correction * self.ref_scale).clamp(-LIMIT, LIMIT);
+            let rarer = ((squash(-last.abs()) * 4_294_967_296.0) as u32).max(1);
+            let outcome = decide(if last > 0.0 { rarer.wrapping_neg() } else { rarer }, middle);
+
+            let one = f32::from(u8::from(outcome));
+            let mixed_probability = squash(mixed);
+            for (map, &at) in self.refinements.iter_mut().zip(&refined_at).take(stages) {
+                map.learn(at, one, mixed_probability);
+            }
+            self.network.learn(outcome);
+            for used in &self.uses {
+                let (one, predicted) =
+                    if used.mirrored { (1.0 - one, 1.0 - predicted) } else { (one, predicted) };
+                self.counts.learn(used.calibration, one, predicted);
+                self.averages.learn(used.average, one);
+            }
+            self.by_shape.learn(shape_at, one, predicted);
+            self.by_decision.learn(decision_at, one, predicted);
+            let seen = &mut self.seen[at as usize];
+            *seen = self.seen_counts.next(*seen, outcome);
+            for active in &mut self.active {
+                active.keep(middle, outcome);
+            }
+            if outcome {
+                low = middle
+            } else {
+                high = middle
+            }
+            at = decision.next[usize::from(outcome)];
+        }
+        low
+    }
+
+    /// Takes the coded token into the past.
+    fn close(&mut self, entry: &StepEntry, place: u32, token: TokenId) {
+        self.tokens[entry.index] = token;
+        for (_, table) in &mut self.contexts {
+            table.learn(place);
+        }
+        let lane = &mut self.lanes[entry.lane];
+        lane.advance(token, &self.table[token as usize]);
+        lane.position += 1;
+        lane.next = Some(entry.index + 1);
+        for (table, state) in self.match_tables.iter_mut().zip(&mut lane.matches) {
+            table.advance(state, &self.tokens, entry.index + 1);
+        }
+    }
+}
+
+/// Whether the model thinks 0, neither, or 1.
+#[inline(always)]
+fn third(stretched: f32) -> usize {
+    if stretched < -2.0 {
+        0
+    } else if stretched > 2.0 {
+        2
+    } else {
+        1
+    }
+}
