@@ -87,10 +87,9 @@ pub(crate) struct Network {
 
 impl Network {
     /// A network whose inputs begin with the weights `first_weights`; `sizes[i]` is the number of
-    /// contexts of selector `i`, `last_size` that of the last mixer. Outputs are kept within `limit` in the logistic domain.
+    /// contexts of selector `i`. Outputs are kept within `limit` in the logistic domain.
     pub(crate) fn new(
         sizes: &[usize],
-        last_size: usize,
         first_weights: &[f32],
         rates: (Rate, Rate),
         limit: f32,
@@ -113,7 +112,7 @@ impl Network {
             inputs: vec![0.0; padded],
             selectors: sizes.iter().map(|&size| selector(size, padded, first_weights)).collect(),
             hidden: vec![0.0; hidden],
-            last: selector(last_size, hidden, &equal),
+            last: selector(1, hidden, &equal),
             rate: rates.0,
             last_rate: rates.1,
             limit,
@@ -132,12 +131,6 @@ impl Network {
     pub(crate) fn select(&mut self, selector: usize, context: usize) {
         let selector = &mut self.selectors[selector];
         selector.selected = context.min(selector.uses.len() - 1);
-    }
-
-    /// Selects a context of the last mixer; out of range means its last one.
-    #[inline(always)]
-    pub(crate) fn select_last(&mut self, context: usize) {
-        self.last.selected = context.min(self.last.uses.len() - 1);
     }
 
     /// Mixes; the answer is in the logistic domain.

@@ -68,7 +68,6 @@ impl Predictor {
             ],
             network: Network::new(
                 &[17 * 3 * 17, 256, 256, 256, 512 * 8, 9 * 8 * 2],
-                256,
                 &[0.15; INPUTS],
                 (
                     Rate { floor: 0.0020, extra: 0.015, horizon: 300.0 },
@@ -209,7 +208,6 @@ impl Predictor {
         self.network.select(4, (self.past.classes & 511) as usize * 8 + self.bits as usize);
         self.network
             .select(5, (known * 8 + self.bits as usize) * 2 + usize::from(self.past.in_word()));
-        self.network.select_last(self.partial);
         let mixed = self.network.mix();
         let p = squash(mixed);
         let one = self.refinements[0].refine(c1 << 8 | self.partial, mixed);
