@@ -88,7 +88,8 @@ impl Past {
         match class {
             0 | 1 | 7 => {
                 let lower = u32::from(if class == 1 { byte + 32 } else { byte });
-                self.word = (self.word + lower + 1).wrapping_mul(0x3D4D_51CB).rotate_left(5);
+                self.word =
+                    (self.word.wrapping_add(lower + 1)).wrapping_mul(0x3D4D_51CB).rotate_left(5);
             }
             _ => {
                 if self.word != 0 {
@@ -179,7 +180,10 @@ impl Past {
             (self.sentence | self.line_first << 8, self.word),
         ];
         for (which, (hashed, (a, b))) in hashes.iter_mut().zip(pairs).enumerate() {
-            *hashed = hash(which as u32 + 1, a, b);
+            *hashed = if which as i32 == *DROP { 0 } else { hash(which as u32 + 1, a, b) };
         }
     }
 }
+
+static DROP: std::sync::LazyLock<i32> =
+    std::sync::LazyLock::new(|| crate::tune("DROP", -1.0) as i32);

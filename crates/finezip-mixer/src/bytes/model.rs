@@ -40,8 +40,8 @@ impl Predictor {
     pub(crate) fn new(settings: &Settings, length: usize) -> Self {
         let wanted = (length as u64).saturating_mul(CONTEXTS as u64 * 48).max(1 << 16);
         let line_bits = (63 - wanted.leading_zeros()).min(settings.table_bits).max(16) - 6;
-        let mut counts = AdaptiveMap::new(CONTEXTS * 256, 1023);
-        let mut recents = AdaptiveMap::new(CONTEXTS * 256, 1023);
+        let mut counts = AdaptiveMap::new(CONTEXTS * 256, 1023.0 as u32);
+        let mut recents = AdaptiveMap::new(CONTEXTS * 256, 1023.0 as u32);
         for context in 0..CONTEXTS {
             for state in 0..256 {
                 let [zeros, ones] = crate::history::COUNT_STATES.counts(state as u8).map(u32::from);
@@ -67,8 +67,10 @@ impl Predictor {
                 MatchModel::new(5, length),
             ],
             network: Network::new(
-                &[17 * 3 * 17, 256, 256, 256, 512 * 8, 9 * 8 * 2],
-                &[0.15; INPUTS],
+                &[17 * 17, 256, 256, 256, 512 * 8, 9 * 8 * 2],
+                &std::array::from_fn::<f32, INPUTS, _>(|i| {
+                    if i >= FIRST_MATCH { 0.15 } else { [0.15, 0.15, 0.15][i % 3] }
+                }),
                 (
                     Rate { floor: 0.0020, extra: 0.015, horizon: 300.0 },
                     Rate { floor: 0.0005, extra: 0.005, horizon: 300.0 },
