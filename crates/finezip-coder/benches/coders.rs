@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use finezip_coder::{ArithmeticCoder, Threads};
+use finezip_coder::{ArithmeticCoder, Backend, RankCoder, Threads};
 use finezip_core::{Coder, Feed, FrameShape, Logits, Rows, StepEntry, TokenId};
 
 const VOCAB_SIZE: usize = 49_152;
@@ -43,8 +43,10 @@ fn coders(criterion: &mut Criterion) {
 
     for threads in [1, 2] {
         let threads = Threads::new(threads).expect("threads");
-        let coders: [(&str, Box<dyn Coder>); 1] =
-            [("arithmetic", Box::new(ArithmeticCoder::new(threads.clone())))];
+        let coders: [(&str, Box<dyn Coder>); 2] = [
+            ("arithmetic", Box::new(ArithmeticCoder::new(threads.clone()))),
+            ("rank", Box::new(RankCoder::new(Backend::Zlib, threads.clone()))),
+        ];
         for (name, coder) in coders {
             let mut group = criterion.benchmark_group(name);
             group.throughput(Throughput::Elements(LANES as u64));

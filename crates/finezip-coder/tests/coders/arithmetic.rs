@@ -1,7 +1,6 @@
 //! The arithmetic coder against its definition, another range coder and the ideal length.
 
-mod support;
-
+use crate::support::{Frame, Profile};
 use constriction::stream::Encode;
 use constriction::stream::model::ContiguousCategoricalEntropyModel;
 use constriction::stream::queue::DefaultRangeEncoder;
@@ -11,7 +10,6 @@ use finezip_core::{
     Coder, Error, Feed, FrameShape, Logits, ReferenceCoder, Rows, StepEntry, softmax,
 };
 use proptest::prelude::*;
-use support::{Frame, Profile};
 
 fn profiles() -> impl Strategy<Value = Profile> {
     prop_oneof![Just(Profile::Peaked), Just(Profile::Flat), Just(Profile::Hostile)]
