@@ -9,7 +9,7 @@ use crate::network::{Network, Rate, Refinement};
 use crate::slots::Slots;
 
 const MATCHES: usize = 3;
-const PER_CONTEXT: usize = 3;
+const PER_CONTEXT: usize = 2;
 const FIRST_MATCH: usize = CONTEXTS * PER_CONTEXT;
 const BIAS: usize = FIRST_MATCH + 2 * MATCHES;
 const INPUTS: usize = BIAS + 1;
@@ -67,12 +67,12 @@ impl Predictor {
                 MatchModel::new(5, length),
             ],
             network: Network::new(
-                &[17 * 17, 256, 256, 256, 512 * 8, 9 * 8 * 2],
+                &[17 * 17, 256, 256, 256, 512 * 8, 8 * 8 * 2],
                 &std::array::from_fn::<f32, INPUTS, _>(|i| {
-                    if i >= FIRST_MATCH { 0.15 } else { [0.15, 0.15, 0.15][i % 3] }
+                    if i >= FIRST_MATCH { 0.15 } else { [0.15, 0.12][i % 2] }
                 }),
                 (
-                    Rate { floor: 0.0020, extra: 0.015, horizon: 300.0 },
+                    Rate { floor: 0.0020, extra: 0.03, horizon: 300.0 },
                     Rate { floor: 0.0005, extra: 0.005, horizon: 300.0 },
                 ),
                 16.0,
@@ -178,13 +178,12 @@ impl Predictor {
             if state == 0 {
                 input.fill(0.0);
             } else {
-                if (1..8).contains(&context) {
+                if (1..7).contains(&context) {
                     known += 1;
                 }
                 let step = self.counts.step(context << 8 | usize::from(state));
                 input[0] = stretch[step];
                 input[1] = stretch[self.recents.step(context << 8 | usize::from(recent))];
-                input[2] = (step as f32 - 2048.0) * (1.0 / 1024.0);
             }
         }
         for (which, model) in self.matches.iter_mut().enumerate() {
