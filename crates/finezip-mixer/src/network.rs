@@ -88,9 +88,10 @@ pub(crate) struct Network {
 
 impl Network {
     /// A network whose inputs begin with the weights `first_weights`; `sizes[i]` is the number of
-    /// contexts of selector `i`. Outputs are kept within `limit` in the logistic domain.
+    /// contexts of selector `i`, `last_size` that of the last mixer. Outputs are kept within `limit` in the logistic domain.
     pub(crate) fn new(
         sizes: &[usize],
+        last_size: usize,
         first_weights: &[f32],
         rates: (Rate, Rate),
         limit: f32,
@@ -113,7 +114,7 @@ impl Network {
             inputs: vec![0.0; padded],
             selectors: sizes.iter().map(|&size| selector(size, padded, first_weights)).collect(),
             hidden: vec![0.0; hidden],
-            last: selector(1, hidden, &equal),
+            last: selector(last_size, hidden, &equal),
             rate: rates.0,
             last_rate: rates.1,
             limit,
@@ -132,6 +133,12 @@ impl Network {
     pub(crate) fn select(&mut self, selector: usize, context: usize) {
         let selector = &mut self.selectors[selector];
         selector.selected = context.min(selector.uses.len() - 1);
+    }
+
+    /// Selects a context of the last mixer; out of range means its last one.
+    #[inline(always)]
+    pub(crate) fn select_last(&mut self, context: usize) {
+        self.last.selected = context.min(self.last.uses.len() - 1);
     }
 
     /// Mixes; the answer is in the logistic domain.
@@ -259,7 +266,7 @@ mod tests {
 
     fn network() -> Network {
         let rate = Rate { floor: 0.002, extra: 0.02, horizon: 50.0 };
-        Network::new(&[4, 9], &[0.3; 37], (rate, rate), 18.0)
+        Network::new(&[4, 9], 3, &[0.3; 37], (rate, rate), 18.0)
     }
 
     /// Runs decisions through a network and collects the bits of every answer.
@@ -280,6 +287,7 @@ mod tests {
                 }
                 network.select(0, random() as usize % 4);
                 network.select(1, random() as usize % 12);
+                network.select_last(random() as usize % 3);
                 let answer = mix(&mut network);
                 learn(&mut network, random() % 3 == 0);
                 answer.to_bits()

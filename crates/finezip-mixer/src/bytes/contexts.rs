@@ -1,7 +1,7 @@
 //! The contexts of the byte mixer: what of the past each of them looks at.
 
 /// Number of hashed contexts.
-pub(crate) const CONTEXTS: usize = 22;
+pub(crate) const CONTEXTS: usize = 24;
 
 /// What is kept of the text while it passes, to make contexts of.
 #[derive(Debug)]
@@ -161,8 +161,10 @@ impl Past {
             (four, 0),
             (four, next_four & 0xff),
             (four, next_four & 0xffff),
+            (four, next_four),
             (self.word, c1),
             (self.word, self.words[0]),
+            (self.word, self.words[1].wrapping_mul(31).wrapping_add(c1)),
             (self.word.wrapping_add(self.words[0].wrapping_mul(0x2545_F491)), self.words[1]),
             (four & 0x00ff_ff00, 0),
             (four & 0xffff_0000, 0),

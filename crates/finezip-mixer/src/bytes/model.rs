@@ -67,20 +67,21 @@ impl Predictor {
                 MatchModel::new(5, length),
             ],
             network: Network::new(
-                &[17 * 17, 256, 256, 256, 512 * 8, 8 * 8 * 2],
+                &[17 * 17, 256, 256, 256, 512 * 8, 9 * 8 * 2],
+                256,
                 &std::array::from_fn::<f32, INPUTS, _>(|i| {
-                    if i >= FIRST_MATCH { 0.15 } else { [0.15, 0.12][i % 2] }
+                    if i >= FIRST_MATCH { 0.1 } else { [0.12, 0.09][i % 2] }
                 }),
                 (
-                    Rate { floor: 0.0020, extra: 0.03, horizon: 300.0 },
+                    Rate { floor: 0.0015, extra: 0.03, horizon: 300.0 },
                     Rate { floor: 0.0005, extra: 0.005, horizon: 300.0 },
                 ),
                 16.0,
             ),
             refinements: [
-                Refinement::new(65_536, 33, 0.5, 0.02),
-                Refinement::new(65_536, 33, 0.5, 0.02),
-                Refinement::new(65_536, 33, 0.5, 0.02),
+                Refinement::new(65_536, 33, 0.5, 0.025),
+                Refinement::new(65_536, 33, 0.5, 0.025),
+                Refinement::new(65_536, 33, 0.5, 0.025),
             ],
             partial: 1,
             bits: 0,
@@ -178,7 +179,7 @@ impl Predictor {
             if state == 0 {
                 input.fill(0.0);
             } else {
-                if (1..7).contains(&context) {
+                if (1..8).contains(&context) {
                     known += 1;
                 }
                 let step = self.counts.step(context << 8 | usize::from(state));
@@ -209,6 +210,7 @@ impl Predictor {
         self.network.select(4, (self.past.classes & 511) as usize * 8 + self.bits as usize);
         self.network
             .select(5, (known * 8 + self.bits as usize) * 2 + usize::from(self.past.in_word()));
+        self.network.select_last(c1);
         let mixed = self.network.mix();
         let p = squash(mixed);
         let one = self.refinements[0].refine(c1 << 8 | self.partial, mixed);

@@ -164,6 +164,7 @@ impl<'a> Mixer<'a> {
             ],
             network: Network::new(
                 &sets[..settings.weight_sets as usize],
+                1,
                 &first_weights,
                 (
                     Rate { floor: 0.0015, extra: 0.02, horizon: 1000.0 },

@@ -80,6 +80,12 @@ impl Recording {
         Ok(())
     }
 
+    /// Adds another recording's tokens behind this one's.
+    pub fn append(&mut self, other: Self) {
+        self.tokens.extend(other.tokens);
+        self.recorded.extend(other.recorded);
+    }
+
     /// Bytes the frame takes in `lanes` contiguous lanes that never restart.
     pub fn size(&self, settings: Settings, lanes: usize) -> Result<usize> {
         let tokens = self.tokens.len();
