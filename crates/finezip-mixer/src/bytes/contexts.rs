@@ -20,7 +20,6 @@ pub(crate) struct Past {
     after_two: Vec<u32>,
     open: Vec<u8>,
     since_open: u32,
-    number: u32,
     sentence: u32,
 }
 
@@ -65,7 +64,6 @@ impl Default for Past {
             after_two: vec![0; 65_536],
             open: Vec::new(),
             since_open: 0,
-            number: 0,
             sentence: 0,
         }
     }
@@ -98,7 +96,6 @@ impl Past {
                 }
             }
         }
-        self.number = if class == 2 { self.number + 1 } else { 0 };
         if class == 5 || class == 4 {
             self.sentence = u32::from(byte);
         }

@@ -53,7 +53,7 @@ impl Predictor {
             }
         }
         let mut predictor = Self {
-            text: Vec::with_capacity(length),
+            text: Vec::new(),
             past: Past::default(),
             slots: Slots::new(line_bits),
             hashes: [0; CONTEXTS],

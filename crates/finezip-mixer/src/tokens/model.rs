@@ -26,6 +26,8 @@ const DOUBTS: usize = 12;
 /// The widest prediction in the logistic domain.
 const LIMIT: f32 = 18.0;
 const REFINEMENTS: usize = 3;
+/// How much of each refinement's correction is added.
+const REFINED_PART: f32 = 0.2;
 
 const MODEL: usize = 0;
 const BIAS: usize = 1;
@@ -66,7 +68,6 @@ pub(crate) struct Mixer<'a> {
     refinements: [Calibration; REFINEMENTS],
     network: Network,
     uses: Vec<Use>,
-    ref_scale: f32,
 }
 
 #[inline(always)]
@@ -173,7 +174,6 @@ impl<'a> Mixer<'a> {
                 LIMIT,
             ),
             uses: Vec::with_capacity(inputs),
-            ref_scale: 0.2,
             contexts,
         })
     }
@@ -409,7 +409,7 @@ impl<'a> Mixer<'a> {
             for (map, &at) in self.refinements.iter().zip(&refined_at).take(stages) {
                 correction += map.correction(at);
             }
-            let last = (mixed + correction * self.ref_scale).clamp(-LIMIT, LIMIT);
+            let last = (mixed + correction * REFINED_PART).clamp(-LIMIT, LIMIT);
             let rarer = ((squash(-last.abs()) * 4_294_967_296.0) as u32).max(1);
             let outcome = decide(if last > 0.0 { rarer.wrapping_neg() } else { rarer }, middle);
 
