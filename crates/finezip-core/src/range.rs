@@ -6,8 +6,9 @@
 //! most `2^49` a symbol's share is exact to one part in 128 at the very worst and, for the totals
 //! that [softmax weights](crate::softmax) have, to one in a million.
 //!
-//! The end costs one byte at the most: the value of the interval with the most trailing zeros is
-//! written, and trailing zero bytes are left off because the decoder reads zeros past the end.
+//! The end costs one byte at the most: the smallest multiple of `2^56` in the interval is written,
+//! and trailing zero bytes are left off because the decoder reads zeros past the end.
+//! `docs/coder.md` proves that what is coded is decoded.
 
 use crate::error::{Error, Result};
 

@@ -147,7 +147,9 @@ impl Checkpoint {
 
     fn from_folder(name: String, mut folder: SafetensorsFolder) -> Result<Self> {
         let has_tensor = |name: &str| folder.tensors.contains_key(name);
-        let config = config::from_json(&folder.config_name, &folder.config, has_tensor)?;
+        let special_token = |text: &str| folder.special_tokens.get(text).copied();
+        let (file, json) = (&folder.config_name, &folder.config);
+        let config = config::from_json(file, json, has_tensor, special_token)?;
         let mut stored = BTreeMap::new();
         for (name, tensor) in std::mem::take(&mut folder.tensors) {
             let gemma_norm =

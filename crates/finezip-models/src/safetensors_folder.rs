@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
+use finezip_core::TokenId;
 use safetensors::tensor::{Dtype, Metadata};
 use serde_json::Value;
 
@@ -42,17 +43,38 @@ pub(crate) struct SafetensorsFolder {
     pub(crate) other_files: Vec<(String, ByteSource)>,
     /// Names of `files` in the folder.
     pub(crate) file_names: Vec<String>,
+    /// Special tokens of tokenizer.json by their text.
+    pub(crate) special_tokens: BTreeMap<String, TokenId>,
+}
+
+/// What is read of tokenizer.json here.
+#[derive(serde::Deserialize)]
+struct AddedTokens {
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+}
+
+#[derive(serde::Deserialize)]
+struct AddedToken {
+    id: TokenId,
+    content: String,
+    #[serde(default)]
+    special: bool,
 }
 
 impl SafetensorsFolder {
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let config_source = ByteSource::open(&folder.join("config.json"))?;
-        let config = read_json(&config_source)?;
+        let config: Value = read_json(&config_source)?;
         let config_name = config_source.name().to_owned();
         let mut other_files = vec![("config.json".to_owned(), config_source)];
+        let mut special_tokens = BTreeMap::new();
         let tokenizer_path = folder.join("tokenizer.json");
         if tokenizer_path.exists() {
             let source = ByteSource::open(&tokenizer_path)?;
+            let AddedTokens { added_tokens } = read_json(&source)?;
+            let special = added_tokens.into_iter().filter(|token| token.special);
+            special_tokens.extend(special.map(|token| (token.content, token.id)));
             other_files.push(("tokenizer.json".to_owned(), source));
         }
 
@@ -64,7 +86,7 @@ impl SafetensorsFolder {
             read_header(&source, number, &mut tensors)?;
             files.push(source);
         }
-        Ok(Self { config, config_name, files, tensors, other_files, file_names })
+        Ok(Self { config, config_name, files, tensors, other_files, file_names, special_tokens })
     }
 
     /// Feeds a hash with each file: length of its name (`u64`, little-endian), name, length of its
@@ -81,7 +103,7 @@ impl SafetensorsFolder {
     }
 }
 
-fn read_json(source: &ByteSource) -> Result<Value> {
+fn read_json<T: serde::de::DeserializeOwned>(source: &ByteSource) -> Result<T> {
     if source.length() > MAX_JSON_BYTES {
         let expected = format!("at most {MAX_JSON_BYTES} bytes");
         return Err(Error::malformed(source.name(), 0, expected, source.length()));
@@ -98,7 +120,7 @@ fn weight_files(folder: &Path) -> Result<Vec<String>> {
         return Ok(vec![SINGLE.to_owned()]);
     }
     let source = ByteSource::open(&index_path)?;
-    let index = read_json(&source)?;
+    let index: Value = read_json(&source)?;
     let map = index.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
         Error::setting(source.name(), "weight_map", "an object of file names", "something else")
     })?;

@@ -155,6 +155,7 @@ impl SeededModel {
             query_key_norm: matches!(self.architecture, Architecture::Qwen3 | Architecture::Gemma3),
             bos_token: None,
             eos_token: None,
+            separator_token: None,
         }
     }
 

@@ -41,6 +41,8 @@ fn write_folder(folder: &Path, checkpoint: &Checkpoint, shards: usize) {
         "tie_word_embeddings": config.tied_embeddings, "bos_token_id": 0, "eos_token_id": [0, 1],
     });
     std::fs::write(folder.join("config.json"), json.to_string()).unwrap();
+    let tokenizer = r#"{"added_tokens":[{"id":0,"content":"<|endoftext|>","special":true}]}"#;
+    std::fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
 }
 
 #[test]

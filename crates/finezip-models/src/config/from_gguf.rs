@@ -1,7 +1,7 @@
 //! A model's numbers from the settings of a GGUF file.
 
 use super::{Activation, Architecture, ModelConfig, RopeScaling, SlidingWindow};
-use super::{MAX_LAYERS, inverse_root, sliding_layers};
+use super::{MAX_LAYERS, SEPARATOR, inverse_root, sliding_layers};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
 use finezip_core::TokenId;
@@ -140,9 +140,19 @@ pub(crate) fn from_gguf(gguf: &Gguf, rope_divisors: Option<Vec<f32>>) -> Result<
         query_key_norm: gguf.tensor("blk.0.attn_q_norm.weight").is_some(),
         bos_token: settings.token("tokenizer.ggml.bos_token_id")?,
         eos_token: settings.token("tokenizer.ggml.eos_token_id")?,
+        separator_token: separator(gguf),
     };
     config.check(file)?;
     Ok(config)
+}
+
+/// The id of the separator, if the vocabulary has it as something else than normal text.
+fn separator(gguf: &Gguf) -> Option<TokenId> {
+    let tokens = gguf.setting("tokenizer.ggml.tokens")?.as_texts()?;
+    let token = tokens.iter().position(|text| text == SEPARATOR.as_bytes())?;
+    let types = gguf.setting("tokenizer.ggml.token_type").and_then(Value::as_integers);
+    let normal = types.and_then(|types| types.get(token)) == Some(&1);
+    if normal { None } else { TokenId::try_from(token).ok() }
 }
 
 fn rope_scaling(

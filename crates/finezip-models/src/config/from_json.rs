@@ -1,7 +1,7 @@
 //! A model's numbers from the config.json of a Hugging Face checkpoint.
 
 use super::{Activation, Architecture, ModelConfig, RopeScaling, SlidingWindow};
-use super::{MAX_LAYERS, inverse_root, sliding_layers};
+use super::{MAX_LAYERS, SEPARATOR, inverse_root, sliding_layers};
 use crate::error::{Error, Result};
 use finezip_core::TokenId;
 use serde_json::Value;
@@ -60,11 +60,13 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// Reads the settings; `has_tensor` tells whether the checkpoint has a tensor of that name.
+/// Reads the settings; `has_tensor` tells whether the checkpoint has a tensor of that name,
+/// `special_token` finds a special token by its text.
 pub(crate) fn from_json(
     file: &str,
     json: &Value,
     has_tensor: impl Fn(&str) -> bool,
+    special_token: impl Fn(&str) -> Option<TokenId>,
 ) -> Result<ModelConfig> {
     let settings = Settings { file, json };
     let model_type = settings.get("model_type").and_then(Value::as_str).unwrap_or("nothing");
@@ -134,6 +136,7 @@ pub(crate) fn from_json(
         query_key_norm: has_tensor("model.layers.0.self_attn.q_norm.weight"),
         bos_token: settings.token("bos_token_id")?,
         eos_token: settings.token("eos_token_id")?,
+        separator_token: special_token(SEPARATOR),
     };
     config.check(file)?;
     Ok(config)

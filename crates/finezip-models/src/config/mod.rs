@@ -151,13 +151,16 @@ pub struct ModelConfig {
     pub bos_token: Option<TokenId>,
     /// The token documents end with, if the model names one.
     pub eos_token: Option<TokenId>,
+    /// The special token `<|endoftext|>`, if there is one: models that have it saw it between
+    /// documents in training, also where a chat format names other first and last tokens.
+    pub separator_token: Option<TokenId>,
 }
 
 impl ModelConfig {
-    /// The token every lane begins with: the beginning of a document, where none is named its
-    /// end, which separates documents in training then, else token 0.
+    /// The token every lane begins with: what separates documents in training, else what begins
+    /// them, else what ends them, else token 0.
     pub fn start_token(&self) -> TokenId {
-        self.bos_token.or(self.eos_token).unwrap_or(0)
+        self.separator_token.or(self.bos_token).or(self.eos_token).unwrap_or(0)
     }
 
     /// Checks what does not follow from the tensors' shapes.
@@ -223,7 +226,11 @@ impl ModelConfig {
                 return Err(Error::setting(file, "sliding layers", self.layers, found));
             }
         }
-        for (key, token) in [("first token", self.bos_token), ("last token", self.eos_token)] {
+        for (key, token) in [
+            ("first token", self.bos_token),
+            ("last token", self.eos_token),
+            (SEPARATOR, self.separator_token),
+        ] {
             if token.is_some_and(|token| token as usize >= self.vocab_size) {
                 let expected = format!("an id below {}", self.vocab_size);
                 return Err(Error::setting(file, key, expected, token.unwrap_or(0)));
@@ -232,6 +239,9 @@ impl ModelConfig {
         Ok(())
     }
 }
+
+/// The text of [`ModelConfig::separator_token`].
+const SEPARATOR: &str = "<|endoftext|>";
 
 /// `1 / sqrt(x)` in single precision, two roundings.
 fn inverse_root(value: usize) -> f32 {

