@@ -1,0 +1,105 @@
+//! Whole steps: one token in each of 1, 8 and 64 lanes with full windows of 512, all logits.
+//!
+//! `FINEZIP_TEST_MODEL=model.gguf cargo bench -p finezip-exact --bench steps` prints criterion's
+//! figures and a table of tokens a second of one core, each with its part of the limit: the peak
+//! of `vpdpbusd`, measured in the same run, over the multiply-adds of a token. `FINEZIP_PRECISION`
+//! and `FINEZIP_THREADS` choose the precision and the number of threads; with one thread its own
+//! time counts, with several the clock's.
+#![allow(clippy::print_stdout, missing_docs)]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use finezip_core::{LaneFeed, LanguageModel, Logits, SessionShape, Window};
+use finezip_exact::kernels::{Isa, peak_multiply_adds};
+use finezip_exact::{ExactModel, ExactOptions};
+use finezip_models::{Checkpoint, ModelConfig};
+use rustix::time::{ClockId, clock_gettime};
+
+const WINDOW_TOKENS: usize = 512;
+
+fn steps(criterion: &mut Criterion) {
+    let Ok(path) = std::env::var("FINEZIP_TEST_MODEL") else {
+        println!("FINEZIP_TEST_MODEL names no model: no steps measured");
+        return;
+    };
+    let checkpoint = Checkpoint::open(path).expect("a checkpoint");
+    let setting = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
+    let options = ExactOptions {
+        precision: setting("FINEZIP_PRECISION", "int8").parse().expect("a precision"),
+        threads: setting("FINEZIP_THREADS", "1").parse().expect("a number of threads"),
+        ..ExactOptions::default()
+    };
+    let model = ExactModel::open(&checkpoint, options).expect("a model");
+    let mut rates = Vec::new();
+    for lanes in [1, 8, 64] {
+        let window = Window { tokens: WINDOW_TOKENS, sinks: 1, rolling: true };
+        let mut session = model.open_session(SessionShape { lanes, window }).expect("a session");
+        let mut logits = Logits::new();
+        let text: Vec<u32> = (0..WINDOW_TOKENS as u32).map(|i| i * 97 % 40_000).collect();
+        let text: Vec<u32> = text.iter().map(|id| id % model.vocab_size() as u32).collect();
+        let feeds = |tokens, rows| -> Vec<LaneFeed<'_>> {
+            (0..lanes).map(|lane| LaneFeed { lane, tokens, rows }).collect()
+        };
+        session.feed(&feeds(&text, 0), &mut logits).expect("full windows");
+        let mut best = f64::MAX;
+        let mut group = criterion.benchmark_group("steps");
+        group.throughput(Throughput::Elements(lanes as u64)).sample_size(10);
+        group.bench_function(format!("{lanes} lanes"), |bencher| {
+            bencher.iter_custom(|iterations| {
+                let mut total = Duration::ZERO;
+                for _ in 0..iterations {
+                    let (clock, start) = (Instant::now(), thread_time());
+                    session.feed(&feeds(&text[..1], 1), &mut logits).expect("logits");
+                    black_box(logits.values());
+                    let elapsed = match model.threads() {
+                        1 => thread_time() - start,
+                        _ => clock.elapsed(),
+                    };
+                    best = best.min(elapsed.as_secs_f64());
+                    total += elapsed;
+                }
+                total
+            });
+        });
+        group.finish();
+        rates.push((lanes, lanes as f64 / best));
+    }
+    let work = multiply_adds(checkpoint.config());
+    let limit = peak(model.isa()).map(|peak| peak * model.threads() as f64 / work);
+    println!("{} {} with {} threads:", model.isa(), model.precision(), model.threads());
+    for (lanes, rate) in rates {
+        let part =
+            limit.map_or(String::new(), |limit| format!(", {:.2} of the limit", rate / limit));
+        println!("{lanes:3} lanes: {rate:7.1} tokens/s{part}");
+    }
+}
+
+/// Multiply-adds of one token with a full window: matrices, scores and weighted values.
+fn multiply_adds(config: &ModelConfig) -> f64 {
+    let (hidden, heads) = (config.hidden_size, config.heads * config.head_dim);
+    let keys = config.kv_heads * config.head_dim;
+    let matrices = hidden * (2 * heads + 2 * keys) + 3 * hidden * config.feed_forward;
+    let layer = matrices + 2 * heads * WINDOW_TOKENS;
+    (config.layers * layer + config.vocab_size * hidden) as f64
+}
+
+/// Multiply-adds a second of one core, the best of several runs.
+fn peak(isa: Isa) -> Option<f64> {
+    let rates = (0..50).map(|_| {
+        let start = thread_time();
+        let work = black_box(peak_multiply_adds(isa, 200_000))?;
+        Some(work as f64 / (thread_time() - start).as_secs_f64())
+    });
+    rates.flatten().reduce(f64::max)
+}
+
+/// Time this thread has run: other load on the machine does not count, as far as caches allow.
+fn thread_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+criterion_group!(benches, steps);
+criterion_main!(benches);
