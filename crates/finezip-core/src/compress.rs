@@ -157,16 +157,21 @@ impl Compressor {
         Ok(encoder.finish()?.1)
     }
 
-    /// Codes one frame with the candidate that makes it smallest.
+    /// Codes one frame with the candidate that makes it smallest, where one that needs a
+    /// descriptor counts `descriptor_bytes` more.
     pub(crate) fn code_frame(
         &self,
         text: &[u8],
+        descriptor_bytes: usize,
         before: Progress,
         observer: Option<&mut Observer<'static>>,
     ) -> Result<CodedFrame> {
         let mut best = (Method::Stored, text.to_vec());
-        let mut offer = |method, payload: Vec<u8>| {
-            if payload.len() < best.1.len() {
+        let mut best_bytes = text.len();
+        let mut offer = |method: Method, payload: Vec<u8>| {
+            let described = if method.needs_descriptor() { descriptor_bytes } else { 0 };
+            if payload.len() + described < best_bytes {
+                best_bytes = payload.len() + described;
                 best = (method, payload);
             }
         };

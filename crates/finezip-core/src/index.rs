@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::archive::limits::within;
 use crate::archive::parser::read_descriptor;
 use crate::archive::{
-    Descriptor, END_TAG, End, FOOTER_BYTES, FORMAT_VERSION, FrameHeader, Limits, MAGIC, Method,
+    Descriptor, END_TAG, End, FOOTER_BYTES, FORMAT_VERSION, FrameHeader, Limits, MAGIC,
     START_BYTES, TAIL_MAGIC, block_crc,
 };
 use crate::components::Components;
@@ -169,7 +169,7 @@ impl ArchiveIndex {
             if range.is_empty() || text_end <= range.start || frame.text_offset >= range.end {
                 continue;
             }
-            let needs_parts = matches!(frame.header.method, Method::Model { .. } | Method::Bytes);
+            let needs_parts = frame.header.method.needs_descriptor();
             if needs_parts && resolved.as_ref().is_none_or(|(member, _)| *member != frame.member) {
                 let descriptor = self.members[frame.member].descriptor.clone().unwrap_or_default();
                 let components = decompressor.resolve(&descriptor)?;

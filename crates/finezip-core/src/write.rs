@@ -83,7 +83,7 @@ impl<'c, W: Write> Encoder<'c, W> {
     pub fn finish(mut self) -> Result<(W, Summary)> {
         if !self.text.is_empty() {
             let text = std::mem::take(&mut self.text);
-            self.write_frame(&text)?;
+            self.write_frame(&text, true)?;
         }
         self.begin()?;
         self.end.digest = digest(&self.hashes);
@@ -103,18 +103,23 @@ impl<'c, W: Write> Encoder<'c, W> {
         if self.summary.archive_bytes == 0 { self.put(&start_bytes()) } else { Ok(()) }
     }
 
-    fn write_frame(&mut self, text: &[u8]) -> Result<()> {
+    /// The descriptor is for all frames: where more follow, the first need not earn it alone.
+    fn write_frame(&mut self, text: &[u8], is_last: bool) -> Result<()> {
         let before = Progress {
             text_bytes: self.summary.text_bytes,
             archive_bytes: self.summary.archive_bytes,
             tokens: self.summary.tokens,
         };
-        let frame = self.compressor.code_frame(text, before, self.observer.as_deref_mut())?;
+        let descriptor = if self.end.descriptor_bytes == 0 {
+            self.compressor.components().descriptor().to_block(self.blocks)
+        } else {
+            Vec::new()
+        };
+        let earned_bytes = if is_last { descriptor.len() } else { 0 };
+        let observer = self.observer.as_deref_mut();
+        let frame = self.compressor.code_frame(text, earned_bytes, before, observer)?;
         self.begin()?;
-        if matches!(frame.header.method, Method::Model { .. } | Method::Bytes)
-            && self.end.descriptor_bytes == 0
-        {
-            let descriptor = self.compressor.components().descriptor().to_block(self.blocks);
+        if frame.header.method.needs_descriptor() && !descriptor.is_empty() {
             self.put(&descriptor)?;
             self.blocks += 1;
             self.end.descriptor_bytes = descriptor.len() as u64;
@@ -150,7 +155,7 @@ impl<W: Write> Write for Encoder<'_, W> {
         while self.text.len() > frame_bytes {
             let rest = self.text.split_off(frame_end(&self.text, frame_bytes));
             let frame = std::mem::replace(&mut self.text, rest);
-            self.write_frame(&frame).map_err(Error::into_io)?;
+            self.write_frame(&frame, false).map_err(Error::into_io)?;
         }
         Ok(bytes.len())
     }

@@ -148,15 +148,24 @@ proptest! {
 }
 
 #[test]
-fn short_text_is_coded_by_the_model() {
-    let compressor = plain(1 << 20);
+fn text_is_coded_by_the_model() {
+    let compressor = plain(TEXT.len());
     let mut archive = Vec::new();
-    let summary = compressor.compress_stream(&mut &TEXT[..], &mut archive, None).unwrap();
-    assert_eq!((summary.model_frames, summary.other_frames), (1, 0));
+    let text = [TEXT, TEXT].concat();
+    let summary = compressor.compress_stream(&mut &text[..], &mut archive, None).unwrap();
+    assert_eq!((summary.model_frames, summary.other_frames), (2, 0));
     let index = ArchiveIndex::read(&mut Cursor::new(&archive), &Limits::default()).unwrap();
     let header = index.frames[0].header;
     assert!(matches!(header.method, Method::Model { lanes: 3, .. }), "{header:?}");
     assert_eq!(index.members[0].descriptor, Some(compressor.components().descriptor()));
+}
+
+#[test]
+fn a_descriptor_is_not_written_for_less_than_it_takes() {
+    let compressor = plain(1 << 20);
+    let archive = compressor.compress(TEXT).unwrap();
+    assert!(archive.len() <= TEXT.len() + 64, "{}", archive.len());
+    assert_eq!(Decompressor::without_model().decompress(&archive).unwrap(), TEXT);
 }
 
 #[test]
@@ -178,8 +187,8 @@ fn what_cannot_be_made_smaller_grows_by_64_bytes_at_most() {
 
 #[test]
 fn an_archive_with_model_frames_needs_that_model() {
-    let compressor = plain(1 << 20);
-    let archive = compressor.compress(TEXT).unwrap();
+    let compressor = plain(TEXT.len());
+    let archive = compressor.compress(&[TEXT, TEXT].concat()).unwrap();
     let error = Decompressor::without_model().decompress(&archive).unwrap_err();
     assert!(matches!(&error, Error::ModelMissing { name, .. } if name == "hash"), "{error}");
     let other = compressor_with_other_schedule();
@@ -193,8 +202,8 @@ fn compressor_with_other_schedule() -> Compressor {
 
 #[test]
 fn limits_hold_before_memory_is_taken() {
-    let compressor = plain(1 << 20);
-    let archive = compressor.compress(TEXT).unwrap();
+    let compressor = plain(TEXT.len());
+    let archive = compressor.compress(&[TEXT, TEXT].concat()).unwrap();
     for limits in [
         Limits { frame_bytes: 10, ..Limits::default() },
         Limits { lanes: 2, ..Limits::default() },

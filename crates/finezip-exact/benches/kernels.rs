@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use finezip_exact::kernels::{
-    AttentionItem, Context, Int8Weights, Isa, KvCache, KvSlot, QuantizedRows, Segment, StridedRows,
-    attention, gemm_int8, gemm_int8_with_maxima, hadamard_64, peak_multiply_adds, rms_norm,
-    silu_gate,
+    AttentionItem, Context, Int4Weights, Int8Weights, Isa, KvCache, KvSlot, QuantizedBlocks,
+    QuantizedRows, Queries, QueryPrecision, Segment, StridedRows, attention, gemm_int4, gemm_int8,
+    gemm_int8_with_maxima, hadamard_64, peak_multiply_adds, rms_norm, silu_gate,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -80,6 +80,7 @@ fn kernels(criterion: &mut Criterion) {
             peak = table.0.last().map(|(_, rate)| *rate);
         }
         gemms(criterion, &mut table, &context);
+        four_bits(criterion, &mut table, &context);
         attentions(criterion, &mut table, &context);
         element_wise(criterion, &mut table, &context);
     }
@@ -107,11 +108,12 @@ fn gemms(criterion: &mut Criterion, table: &mut Table, context: &Context) {
         }
     }
     // All layers, so that weights come from memory as they do in a model.
-    let layers: Vec<[Int8Weights; 4]> =
+    let mut layers: Vec<[Int8Weights; 4]> =
         (0..30).map(|_| std::array::from_fn(|i| weights(SHAPES[i].1, SHAPES[i].2))).collect();
-    let head = weights(SHAPES[4].1, SHAPES[4].2);
+    let mut head = weights(SHAPES[4].1, SHAPES[4].2);
+    Int8Weights::gather(layers.iter_mut().flatten().chain([&mut head]));
     let work = 30 * SHAPES[..4].iter().map(|s| s.1 * s.2).sum::<usize>() + 49_152 * 576;
-    for rows in [1, 4, 8, 16, 64] {
+    for rows in [1, 2, 4, 8, 16, 64] {
         let mut narrow = QuantizedRows::new();
         let mut wide = QuantizedRows::new();
         narrow.quantize(context, &values(rows * 576), rows, 576).expect("a valid shape");
@@ -127,6 +129,39 @@ fn gemms(criterion: &mut Criterion, table: &mut Table, context: &Context) {
                 }
             }
             gemm_int8_with_maxima(context, &narrow, &head, &mut out, &mut maxima);
+        });
+    }
+}
+
+/// SmolLM2 with 4-bit layers and a head of 8 bits, as the file has them.
+fn four_bits(criterion: &mut Criterion, table: &mut Table, context: &Context) {
+    let isa = context.isa();
+    let mut layers: Vec<_> = (0..30)
+        .flat_map(|_| &SHAPES[..4])
+        .map(|&(_, channels, depth)| {
+            let values: Vec<u8> = (0..channels * depth).map(|i| (i * 7 % 16) as u8).collect();
+            let factors = vec![0x1c00; channels * depth / 32];
+            Int4Weights::pack(channels, depth, &values, &factors, &factors).expect("a valid shape")
+        })
+        .collect();
+    Int4Weights::gather(&mut layers);
+    let head = weights(SHAPES[4].1, SHAPES[4].2);
+    let work = 30 * SHAPES[..4].iter().map(|s| s.1 * s.2).sum::<usize>() + 49_152 * 576;
+    for rows in [1, 2, 4, 8, 64] {
+        let mut narrow = QuantizedBlocks::new();
+        let mut wide = QuantizedBlocks::new();
+        let mut last = QuantizedRows::new();
+        narrow.quantize(context, &values(rows * 576), rows, 576).expect("a valid shape");
+        wide.quantize(context, &values(rows * 1536), rows, 1536).expect("a valid shape");
+        last.quantize(context, &values(rows * 576), rows, 576).expect("a valid shape");
+        let mut out = vec![0.0; rows * 49_152];
+        let name = format!("{isa}/int4 SmolLM2 streamed rows={rows}");
+        table.bench(criterion, &name, (rows * work) as u64, || {
+            for weights in &layers {
+                let x = if weights.depth() == 576 { &narrow } else { &wide };
+                gemm_int4(context, x, weights, &mut out[..rows * weights.channels()]);
+            }
+            gemm_int8(context, &last, &head, &mut out);
         });
     }
 }
@@ -160,11 +195,15 @@ fn attentions(criterion: &mut Criterion, table: &mut Table, context: &Context) {
         let mut out = vec![0.0; items.len() * heads * width];
         // Multiply-adds by the definition: the two bytes of queries and weights count once.
         let work = (30 * items.len() * heads * slots * width * 2) as u64;
-        table.bench(criterion, &format!("{isa}/attention 512, {name}"), work, || {
-            for layer in &layers {
-                attention(context, layer, &items, queries, None, 0.125, &mut out);
-            }
-        });
+        for precision in [QueryPrecision::Eight, QueryPrecision::Fifteen] {
+            let name = format!("{isa}/attention 512, {name}, {precision:?}");
+            let queries = Queries { rows: queries, sink_rows: None, scale: 0.125, precision };
+            table.bench(criterion, &name, work, || {
+                for layer in &layers {
+                    attention(context, layer, &items, queries, &mut out);
+                }
+            });
+        }
     }
 }
 

@@ -92,9 +92,9 @@ impl Pass<'_> {
         workspace.qkv.resize(rows * widths.qkv(), 0.0);
         workspace.attended.resize(rows * widths.query, 0.0);
         workspace.gate_up.resize(rows * 2 * widths.feed_forward, 0.0);
-        let (embedding, tokens) = (&self.model.weights().embedding, &self.block.tokens);
+        let (weights, tokens) = (self.model.weights(), &self.block.tokens);
         self.context.for_each_row(&mut workspace.residual, widths.hidden, |row, out| {
-            embedding.write(tokens[row] as usize, out);
+            weights.write_embedding(tokens[row] as usize, out);
         });
 
         let ropes = self.model.ropes();
@@ -150,6 +150,9 @@ impl Pass<'_> {
         let rotate = |heads: &mut [f32], angles: &[f32]| {
             let (cosines, sines) = angles.split_at(angles.len() / 2);
             rope(context.isa(), heads, head_width, cosines, sines, RopeLayout::Halves);
+            if self.model.rotates_queries() {
+                hadamard_64(context.isa(), heads);
+            }
         };
         workspace.sink_queries.resize(if sinks { self.block.rows() * query_width } else { 0 }, 0.0);
         if sinks {

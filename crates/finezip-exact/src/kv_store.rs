@@ -5,7 +5,8 @@ use finezip_models::ModelConfig;
 use crate::blocks::Block;
 use crate::error::Result;
 use crate::kernels::{
-    AttentionItem, Context, KvCache, KvSlot, Segment, StridedRows, attention as attend_int8,
+    AttentionItem, Context, KvCache, KvSlot, Queries, QueryPrecision, Segment, StridedRows,
+    attention as attend_int8,
 };
 use crate::options::Precision;
 use crate::plain_attention::{PlainCache, PlainQuery, attend};
@@ -164,9 +165,12 @@ impl KvStore {
                         AttentionItem { lane, segments }
                     })
                     .collect();
-                let sinks = (!from.sink_queries.is_empty())
+                let sink_rows = (!from.sink_queries.is_empty())
                     .then(|| StridedRows::new(from.sink_queries, width, 0, width));
-                attend_int8(context, cache, &items, from.part(0, width), sinks, scale, out);
+                let rows = from.part(0, width);
+                let precision = QueryPrecision::Fifteen;
+                let queries = Queries { rows, sink_rows, scale, precision };
+                attend_int8(context, cache, &items, queries, out);
             }
         }
     }

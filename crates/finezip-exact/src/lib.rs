@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod blocks;
+mod cache;
 mod error;
 mod fold;
 mod forward;
@@ -18,6 +19,7 @@ mod ring;
 mod session;
 mod weights;
 
+pub use cache::CacheUse;
 pub use error::{Error, Result};
 pub use model::{ARITHMETIC_VERSION, ExactModel};
 pub use options::{ExactOptions, Precision, UnknownPrecision};

@@ -1,8 +1,10 @@
 //! Linear layers in any precision: rows of activations rounded as the weights ask, then multiplied.
 
 use crate::error::Result;
-use crate::kernels::add_assign;
-use crate::kernels::{Context, QuantizedRows, gemm_f32, gemm_int8, gemm_int8_add};
+use crate::kernels::{
+    Context, QuantizedBlocks, QuantizedRows, add_assign, gemm_f32, gemm_int4, gemm_int4_add,
+    gemm_int8, gemm_int8_add,
+};
 use crate::weights::Linear;
 
 /// The left side of products: rows in the form that the weights' precision multiplies. Memory is
@@ -10,6 +12,7 @@ use crate::weights::Linear;
 #[derive(Debug, Default)]
 pub(crate) struct Operand {
     quantized: QuantizedRows,
+    blocks: QuantizedBlocks,
     plain: Vec<f32>,
     product: Vec<f32>,
 }
@@ -27,6 +30,9 @@ impl Operand {
             Linear::Int8(weights) => {
                 self.quantized.fill(context, rows, weights.depth(), fill)?;
             }
+            Linear::Int4(weights) => {
+                self.blocks.fill(context, rows, weights.depth(), fill)?;
+            }
             Linear::F32(weights) => {
                 self.plain.resize(rows * weights.depth(), 0.0);
                 context.for_each_row(&mut self.plain, weights.depth(), fill);
@@ -39,6 +45,7 @@ impl Operand {
     pub(crate) fn multiply(&self, context: &Context, weights: &Linear, out: &mut [f32]) {
         match weights {
             Linear::Int8(weights) => gemm_int8(context, &self.quantized, weights, out),
+            Linear::Int4(weights) => gemm_int4(context, &self.blocks, weights, out),
             Linear::F32(weights) => {
                 gemm_f32(context, &self.plain, self.plain.len() / weights.depth(), weights, out)
             }
@@ -47,8 +54,12 @@ impl Operand {
 
     /// `out = out + x W'`, the product rounded first.
     pub(crate) fn multiply_add(&mut self, context: &Context, weights: &Linear, out: &mut [f32]) {
-        if let Linear::Int8(weights) = weights {
-            return gemm_int8_add(context, &self.quantized, weights, out);
+        match weights {
+            Linear::Int8(weights) => {
+                return gemm_int8_add(context, &self.quantized, weights, out);
+            }
+            Linear::Int4(weights) => return gemm_int4_add(context, &self.blocks, weights, out),
+            Linear::F32(_) => {}
         }
         let mut product = std::mem::take(&mut self.product);
         product.resize(out.len(), 0.0);

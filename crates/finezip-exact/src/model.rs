@@ -7,9 +7,9 @@ use finezip_models::{Checkpoint, ModelConfig};
 
 use crate::arithmetic::rope::Rope;
 use crate::blocks::{BLOCK_ROWS, LANE_ROWS};
+use crate::cache::{CacheFile, CacheUse};
 use crate::error::Result;
-use crate::fold::rotation::Rotation;
-use crate::fold::{self, rotates_down};
+use crate::fold::{self, rotation::Rotation};
 use crate::kernels::{Context, Isa};
 use crate::kv_store::KvStore;
 use crate::options::{ExactOptions, Precision};
@@ -41,7 +41,9 @@ pub struct ExactModel {
     ropes: Vec<Rope>,
     online_rotation: Option<Rotation>,
     rotates_down: bool,
+    rotates_queries: bool,
     context: Context,
+    cache_use: CacheUse,
 }
 
 impl ExactModel {
@@ -59,7 +61,24 @@ impl ExactModel {
         };
         let context = Context::new(options.isa.unwrap_or_else(Isa::detect), threads)?;
         let fingerprint = checkpoint.fingerprint()?;
-        let weights = fold::fold(checkpoint, precision, &context)?;
+        let cache = options
+            .cache_dir
+            .filter(|_| precision != Precision::F32)
+            .map(|folder| CacheFile::new(&folder, fingerprint, precision));
+        let cached = cache.as_ref().and_then(|cache| cache.read(&config, precision));
+        let (mut weights, cache_use) = match (cached, cache) {
+            (Some(weights), _) => (weights, CacheUse::Read),
+            (None, cache) => {
+                let weights = fold::fold(checkpoint, precision, &context)?;
+                let cache_use = match cache.map(|cache| cache.write(&weights)) {
+                    None => CacheUse::None,
+                    Some(Ok(())) => CacheUse::Written,
+                    Some(Err(error)) => CacheUse::NotWritten(error.to_string()),
+                };
+                (weights, cache_use)
+            }
+        };
+        weights.gather();
         let identity = ModelIdentity {
             name: options.name.unwrap_or_else(|| checkpoint.name().to_owned()),
             fingerprint,
@@ -76,7 +95,8 @@ impl ExactModel {
         let int8 = precision == Precision::Int8;
         let online_rotation =
             (int8 && fold::has_post_norms(&config)).then(|| Rotation::new(config.hidden_size));
-        let rotates_down = int8 && rotates_down(config.feed_forward);
+        let rotates_down = int8 && fold::rotates_down(config.feed_forward);
+        let rotates_queries = int8 && fold::rotates_queries(config.head_dim);
         Ok(Self {
             identity,
             config,
@@ -85,8 +105,15 @@ impl ExactModel {
             ropes,
             online_rotation,
             rotates_down,
+            rotates_queries,
             context,
+            cache_use,
         })
+    }
+
+    /// What became of the weights' cache when the model was opened.
+    pub fn cache_use(&self) -> &CacheUse {
+        &self.cache_use
     }
 
     /// The precision it was opened with.
@@ -133,6 +160,11 @@ impl ExactModel {
     /// Whether the inputs of the feed-forward part's last matrix are rotated.
     pub(crate) fn rotates_down(&self) -> bool {
         self.rotates_down
+    }
+
+    /// Whether queries and keys are rotated after rotary embedding.
+    pub(crate) fn rotates_queries(&self) -> bool {
+        self.rotates_queries
     }
 
     fn slides(&self, layer: usize) -> bool {

@@ -2,13 +2,17 @@
 //!
 //! Norm gains are empty where they have been folded into the next matrix.
 
-use crate::kernels::{F32Weights, Int8Weights};
+use half::f16;
+
+use crate::kernels::{F32Weights, Int4Weights, Int8Weights};
 
 /// The matrix of a linear layer, `[channels][depth]`.
 #[derive(Clone, Debug)]
 pub(crate) enum Linear {
     /// 8-bit integers with one scale a channel.
     Int8(Int8Weights),
+    /// Blocks of 32 4-bit integers.
+    Int4(Int4Weights),
     /// As floats.
     F32(F32Weights),
 }
@@ -23,21 +27,59 @@ pub(crate) enum Embedding {
         /// One scale a row.
         scales: Vec<f32>,
     },
+    /// 4-bit blocks, `[vocab][hidden]`.
+    Int4 {
+        /// The blocks.
+        weights: Int4Weights,
+        /// What the model multiplies rows with.
+        scale: f32,
+    },
+    /// The 4-bit blocks of the head.
+    Head {
+        /// What the model multiplies rows with.
+        scale: f32,
+    },
     /// Floats, `[vocab][hidden]`.
     F32(Vec<f32>),
 }
 
-impl Embedding {
+impl Weights {
     /// Writes a token's row, `[hidden]`.
-    pub(crate) fn write(&self, token: usize, row: &mut [f32]) {
+    pub(crate) fn write_embedding(&self, token: usize, row: &mut [f32]) {
         let range = token * row.len()..(token + 1) * row.len();
-        match self {
-            Self::Int16 { values, scales } => {
+        match (&self.embedding, &self.head) {
+            (Embedding::Int16 { values, scales }, _) => {
                 for (out, &value) in row.iter_mut().zip(&values[range]) {
                     *out = f32::from(value) * scales[token];
                 }
             }
-            Self::F32(values) => row.copy_from_slice(&values[range]),
+            (Embedding::Int4 { weights, scale }, _) => {
+                write_blocks(weights, token, *scale, row);
+            }
+            (Embedding::Head { scale }, Linear::Int4(weights)) => {
+                write_blocks(weights, token, *scale, row);
+            }
+            (Embedding::Head { .. }, _) => unreachable!("a head in other than 4-bit blocks"),
+            (Embedding::F32(values), _) => row.copy_from_slice(&values[range]),
+        }
+    }
+}
+
+/// `(q * d + m) * scale` of one channel, read from the layout of packed 4-bit blocks: records of
+/// 16 channels' scales, minima and four lines of values.
+fn write_blocks(weights: &Int4Weights, channel: usize, scale: f32, row: &mut [f32]) {
+    const CHANNELS: usize = 16;
+    const RECORD: usize = CHANNELS * (2 + 2 + 16);
+    let panel_bytes = row.len() / 32 * RECORD;
+    let panel = &weights.packed()[channel / CHANNELS * panel_bytes..][..panel_bytes];
+    let column = channel % CHANNELS;
+    for (record, out) in panel.as_chunks::<RECORD>().0.iter().zip(row.chunks_exact_mut(32)) {
+        let half = |at: usize| f16::from_le_bytes([record[2 * at], record[2 * at + 1]]).to_f32();
+        let (d, m) = (half(column), half(CHANNELS + column));
+        for (i, out) in out.iter_mut().enumerate() {
+            let byte = record[4 * CHANNELS + i % 16 / 4 * 64 + 4 * column + i % 4];
+            let q = if i < 16 { byte & 15 } else { byte >> 4 };
+            *out = (f32::from(q) * d + m) * scale;
         }
     }
 }
@@ -80,4 +122,23 @@ pub(crate) struct Weights {
     pub(crate) final_gain: Vec<f32>,
     /// Logits, `[vocab][hidden]`.
     pub(crate) head: Linear,
+}
+
+impl Weights {
+    /// Puts the matrices side by side in memory, in the order of a step. No value changes.
+    pub(crate) fn gather(&mut self) {
+        let layers = self.layers.iter_mut().flat_map(|layer| {
+            [&mut layer.qkv, &mut layer.attention_output, &mut layer.gate_up, &mut layer.down]
+        });
+        let (mut int8, mut int4) = (Vec::new(), Vec::new());
+        for linear in layers.chain([&mut self.head]) {
+            match linear {
+                Linear::Int8(weights) => int8.push(weights),
+                Linear::Int4(weights) => int4.push(weights),
+                Linear::F32(_) => {}
+            }
+        }
+        Int8Weights::gather(int8);
+        Int4Weights::gather(int4);
+    }
 }

@@ -25,7 +25,7 @@ fn main() {
             payload.len() as f64 * 8.0 / text.len() as f64,
             speed(forth),
             speed(home),
-            if back.as_deref() == Ok(&text[..]) { "same" } else { "DIFFERENT" }
+            if back.is_ok_and(|back| back == text) { "same" } else { "DIFFERENT" }
         );
     }
 }

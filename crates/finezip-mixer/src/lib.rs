@@ -13,3 +13,4 @@ mod maps;
 mod network;
 mod slots;
 pub mod tokens;
+mod vector;

@@ -54,7 +54,7 @@ impl AdaptiveMap {
         let count = *entry & COUNT_MASK;
         let one = i64::from(*entry >> COUNT_BITS);
         let target = if bit { (1i64 << PROBABILITY_BITS) - 1 } else { 0 };
-        let moved = one + ((target - one) * i64::from(self.reciprocals[count as usize]) >> 16);
+        let moved = one + (((target - one) * i64::from(self.reciprocals[count as usize])) >> 16);
         *entry = (moved as u32) << COUNT_BITS | (count + u32::from(count < self.limit));
     }
 }

@@ -6,6 +6,7 @@
 //! Weights move by the gradient of the coding cost (Mahoney 2005; Mattern 2012).
 
 use crate::arithmetic::squash;
+use crate::vector::{Loop, run_on};
 
 /// Number of running sums of a dot product; lengths of weight vectors are multiples of it.
 pub(crate) const SUM_LANES: usize = 16;
@@ -143,7 +144,7 @@ impl Network {
     /// Mixes; the answer is in the logistic domain.
     #[inline]
     pub(crate) fn mix(&mut self) -> f32 {
-        self.unit.dispatch(|| self.mix_plainly())
+        run_on(self.unit, Mix(self))
     }
 
     /// The same, compiled for whatever unit the caller is compiled for.
@@ -168,7 +169,7 @@ impl Network {
     /// Learns the outcome of the decision last mixed.
     #[inline]
     pub(crate) fn learn(&mut self, bit: bool) {
-        self.unit.dispatch(|| self.learn_plainly(bit));
+        run_on(self.unit, Learn(self, bit));
     }
 
     #[inline(always)]
@@ -188,6 +189,28 @@ impl Network {
         let width = self.hidden.len();
         let at = self.last.selected * width;
         adjust(&mut self.last.weights[at..at + width], &self.hidden, step);
+    }
+}
+
+struct Mix<'a>(&'a mut Network);
+
+impl Loop for Mix<'_> {
+    type Answer = f32;
+
+    #[inline(always)]
+    fn run(self) -> f32 {
+        self.0.mix_plainly()
+    }
+}
+
+struct Learn<'a>(&'a mut Network, bool);
+
+impl Loop for Learn<'_> {
+    type Answer = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.0.learn_plainly(self.1);
     }
 }
 
@@ -234,5 +257,73 @@ impl Refinement {
         *low += (target - *low) * self.rate * (1.0 - self.part);
         let high = &mut self.values[self.at + 1];
         *high += (target - *high) * self.rate * self.part;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network() -> Network {
+        let rate = Rate { floor: 0.002, extra: 0.02, horizon: 50.0 };
+        Network::new(&[4, 9], 3, &[0.3; 37], (rate, rate), 18.0)
+    }
+
+    /// Runs decisions through a network and collects the bits of every answer.
+    fn answers(
+        mut mix: impl FnMut(&mut Network) -> f32,
+        mut learn: impl FnMut(&mut Network, bool),
+    ) -> Vec<u32> {
+        let mut network = network();
+        let mut state = 5u32;
+        let mut random = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 8
+        };
+        (0..500)
+            .map(|_| {
+                for input in &mut network.inputs_mut()[..37] {
+                    *input = (random() % 4001) as f32 * 0.003 - 6.0;
+                }
+                network.select(0, random() as usize % 4);
+                network.select(1, random() as usize % 12);
+                network.select_last(random() as usize % 3);
+                let answer = mix(&mut network);
+                learn(&mut network, random() % 3 == 0);
+                answer.to_bits()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_vector_unit_gives_the_scalar_bits() {
+        let wanted = answers(Network::mix_plainly, Network::learn_plainly);
+        assert_eq!(answers(Network::mix, Network::learn), wanted);
+        #[cfg(target_arch = "x86_64")]
+        {
+            let scalar = pulp::Arch::Scalar;
+            let found = answers(
+                |network| run_on(scalar, Mix(network)),
+                |network, bit| run_on(scalar, Learn(network, bit)),
+            );
+            assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn dot_is_summed_in_sixteen_lanes() {
+        let a: Vec<f32> = (0..48).map(|i| 1.0 + i as f32 * 1e-7).collect();
+        let b: Vec<f32> = (0..48).map(|i| (i as f32 - 20.0) * 0.37).collect();
+        let mut lanes: Vec<f32> = (0..16)
+            .map(|lane| {
+                0.0 + a[lane] * b[lane] + a[lane + 16] * b[lane + 16] + a[lane + 32] * b[lane + 32]
+            })
+            .collect();
+        for width in [8, 4, 2, 1] {
+            for lane in 0..width {
+                lanes[lane] += lanes[lane + width];
+            }
+        }
+        assert_eq!(dot(&a, &b).to_bits(), lanes[0].to_bits());
     }
 }

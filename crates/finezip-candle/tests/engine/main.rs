@@ -1,7 +1,8 @@
-//! The engine on seeded models of every family.
+//! The engine on seeded models of every family, and on a real one.
 
 mod determinism;
 mod logits;
 mod misuse;
+mod real_model;
 mod reference;
 mod support;

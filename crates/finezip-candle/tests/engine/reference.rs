@@ -9,16 +9,13 @@ use finezip_models::{Activation, Architecture, Checkpoint, ModelConfig};
 /// The model.
 pub(crate) struct Reference {
     config: ModelConfig,
-    tensors: HashMap<String, Vec<f64>>,
+    tensors: HashMap<String, Vec<f32>>,
 }
 
 impl Reference {
     /// Reads all tensors.
     pub(crate) fn new(checkpoint: &Checkpoint) -> Self {
-        let read = |name: &str| {
-            let values = checkpoint.tensor_f32(name).unwrap().0;
-            (name.to_owned(), values.into_iter().map(f64::from).collect())
-        };
+        let read = |name: &str| (name.to_owned(), checkpoint.tensor_f32(name).unwrap().0);
         let tensors = checkpoint.tensor_names().map(read).collect();
         Self { config: checkpoint.config().clone(), tensors }
     }
@@ -32,7 +29,7 @@ impl Reference {
             .iter()
             .map(|token| {
                 let row = &embedding[*token as usize * width..][..width];
-                row.iter().map(|value| value * scale).collect()
+                row.iter().map(|value| f64::from(*value) * scale).collect()
             })
             .collect();
         for layer in 0..self.config.layers {
@@ -131,9 +128,9 @@ impl Reference {
     fn linear(&self, name: &str, input: &[f64]) -> Vec<f64> {
         let weights = &self.tensors[&format!("{name}.weight")];
         let mut output: Vec<f64> =
-            weights.chunks_exact(input.len()).map(|row| dot(row, input)).collect();
+            weights.chunks_exact(input.len()).map(|row| weighted(row, input)).collect();
         if let Some(bias) = self.tensors.get(&format!("{name}.bias")) {
-            add(&mut output, bias);
+            output.iter_mut().zip(bias).for_each(|(output, bias)| *output += f64::from(*bias));
         }
         output
     }
@@ -143,7 +140,7 @@ impl Reference {
         let gains = &self.tensors[&format!("{name}.weight")];
         let mean = dot(input, input) / input.len() as f64;
         let scale = 1.0 / (mean + f64::from(self.config.norm_eps)).sqrt();
-        input.iter().zip(gains).map(|(value, gain)| value * scale * gain).collect()
+        input.iter().zip(gains).map(|(value, gain)| value * scale * f64::from(*gain)).collect()
     }
 
     fn activate(&self, value: f64) -> f64 {
@@ -156,6 +153,10 @@ impl Reference {
             }
         }
     }
+}
+
+fn weighted(weights: &[f32], input: &[f64]) -> f64 {
+    weights.iter().zip(input).map(|(weight, value)| f64::from(*weight) * value).sum()
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

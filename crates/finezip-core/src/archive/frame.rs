@@ -24,6 +24,11 @@ pub enum Method {
 }
 
 impl Method {
+    /// Whether frames of this method stand behind a descriptor.
+    pub fn needs_descriptor(&self) -> bool {
+        matches!(self, Self::Model { .. } | Self::Bytes)
+    }
+
     /// The method's name, for people.
     pub fn name(&self) -> &'static str {
         match self {

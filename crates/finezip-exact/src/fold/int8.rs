@@ -4,18 +4,20 @@
 //! matrix that the engine applies to each 64 inputs of the feed-forward part's last matrix. With
 //! gains `g`:
 //!
-//! | matrix | becomes |
-//! |---|---|
-//! | query, key, gate, up | `W diag(g) R` |
-//! | value | `V' W diag(g) R` on each head |
-//! | attention output | `R' W V` |
-//! | down | `R' W D` |
-//! | head | `E diag(g) R` |
-//! | embedding | rows `e R` |
+//! | matrix | becomes | in Gemma 3 |
+//! |---|---|---|
+//! | query, key, gate, up | `W diag(g) R` | `W R` |
+//! | value | `V' W diag(g) R` on each head | `V' W R` |
+//! | attention output | `R' W V` | `W V` |
+//! | down | `R' W D` | `W D` |
+//! | head | `E diag(g) R` | `E R` |
+//! | embedding | rows `e R` | `e` |
 //!
-//! Where a part's output passes a norm of its own before it joins the residual stream (Gemma 3),
-//! that norm's gain stands in the unrotated basis: there `R'` is left out of the outputs and of
-//! the embedding, and the engine applies `R` online, to what it multiplies.
+//! In Gemma 3 a part's output passes a norm of its own before it joins the residual stream, and
+//! that norm's gain stands in the unrotated basis. There the residual stream stays as it is and
+//! the engine applies gains and `R` online, to each row it multiplies. Gains must come before the
+//! rotation then: they quieten channels that are a hundred times louder than the others, which
+//! would otherwise drown them when the sum is rounded (measured: 49 % more bits).
 
 use super::columns::{rotate_inputs, rotate_outputs, scale_columns};
 use super::rotation::Rotation;
@@ -41,6 +43,15 @@ pub(crate) fn rotates_down(feed_forward: usize) -> bool {
     feed_forward.is_multiple_of(DOWN_BLOCK)
 }
 
+/// Width of the blocks that queries and keys are rotated in.
+const QUERY_BLOCK: usize = 64;
+
+/// Whether the engine rotates queries and keys, the same way, after rotary embedding: where a
+/// head is a multiple of 64 wide. It changes no score but for the rounding of keys.
+pub(crate) fn rotates_queries(head_width: usize) -> bool {
+    head_width.is_multiple_of(QUERY_BLOCK)
+}
+
 /// Makes the weights of a checkpoint.
 pub(crate) fn fold(checkpoint: &finezip_models::Checkpoint, context: &Context) -> Result<Weights> {
     let tensors = Tensors::new(checkpoint);
@@ -62,13 +73,16 @@ pub(crate) fn fold(checkpoint: &finezip_models::Checkpoint, context: &Context) -
     if !config.tied_embeddings {
         head = tensors.head()?;
     }
-    scale_columns(context, &mut head, &tensors.final_gain()?);
+    let mut final_gain = tensors.final_gain()?;
+    if rotates_residual {
+        fold_gain(context, &mut head, &mut final_gain);
+    }
     rotate_inputs(context, &mut head, &residual);
     let head = quantize(context, head, config.hidden_size)?;
 
     let fold = Fold { tensors, context, residual, rotates_residual };
     let layers = (0..config.layers).map(|layer| fold.layer(layer)).collect::<Result<_>>()?;
-    Ok(Weights { embedding, layers, final_gain: Vec::new(), head })
+    Ok(Weights { embedding, layers, final_gain, head })
 }
 
 struct Fold<'a> {
@@ -81,13 +95,15 @@ struct Fold<'a> {
 impl Fold<'_> {
     fn layer(&self, layer: usize) -> Result<LayerWeights> {
         let (config, context) = (self.tensors.config(), self.context);
-        let vectors = self.tensors.vectors(layer)?;
+        let mut vectors = self.tensors.vectors(layer)?;
         let (hidden, feed_forward) = (config.hidden_size, config.feed_forward);
         let query_width = config.heads * config.head_dim;
         let values = Rotation::heads(config.kv_heads, config.head_dim);
 
         let mut qkv = self.tensors.qkv(layer)?;
-        scale_columns(context, &mut qkv, &vectors.attention_gain);
+        if self.rotates_residual {
+            fold_gain(context, &mut qkv, &mut vectors.attention_gain);
+        }
         let value_rows = (query_width + config.kv_heads * config.head_dim) * hidden;
         rotate_outputs(context, &mut qkv[value_rows..], hidden, &values);
         rotate_inputs(context, &mut qkv, &self.residual);
@@ -103,7 +119,9 @@ impl Fold<'_> {
         rotate_inputs(context, &mut output, &heads);
 
         let mut gate_up = self.tensors.gate_up(layer)?;
-        scale_columns(context, &mut gate_up, &vectors.feed_forward_gain);
+        if self.rotates_residual {
+            fold_gain(context, &mut gate_up, &mut vectors.feed_forward_gain);
+        }
         rotate_inputs(context, &mut gate_up, &self.residual);
 
         let mut down = self.tensors.matrix(layer, "mlp.down_proj", hidden, feed_forward)?;
@@ -115,19 +133,25 @@ impl Fold<'_> {
             rotate_outputs(context, &mut down, feed_forward, &self.residual);
         }
         Ok(LayerWeights {
-            attention_gain: Vec::new(),
+            attention_gain: vectors.attention_gain,
             qkv: quantize(context, qkv, hidden)?,
             qkv_bias,
             query_gain: vectors.query_gain,
             key_gain: vectors.key_gain,
             attention_output: quantize(context, output, query_width)?,
             post_attention_gain: vectors.post_attention_gain,
-            feed_forward_gain: Vec::new(),
+            feed_forward_gain: vectors.feed_forward_gain,
             gate_up: quantize(context, gate_up, hidden)?,
             down: quantize(context, down, feed_forward)?,
             post_feed_forward_gain: vectors.post_feed_forward_gain,
         })
     }
+}
+
+/// Multiplies a gain into the inputs' side of a weight, and leaves none to be applied.
+fn fold_gain(context: &Context, matrix: &mut [f32], gain: &mut Vec<f32>) {
+    scale_columns(context, matrix, gain);
+    gain.clear();
 }
 
 /// Quantizes and packs `[_][depth]`: a channel is rounded as a row of activations is.
@@ -174,13 +198,11 @@ mod tests {
     #[test]
     fn embedding_rows_keep_sixteen_bits() {
         let rows: Vec<f32> = (0..64).map(|i| (i as f32 - 20.5) * 0.013).chain([0.0; 64]).collect();
-        let embedding = int16_rows(&rows, 64);
-        let mut row = [1.0f32; 64];
-        embedding.write(0, &mut row);
-        for (value, expected) in row.iter().zip(&rows) {
+        let Embedding::Int16 { values, scales } = int16_rows(&rows, 64) else { panic!("int16") };
+        for (value, expected) in values.iter().zip(&rows) {
+            let value = f32::from(*value) * scales[0];
             assert!((value - expected).abs() <= 0.013 * 43.0 / 32767.0);
         }
-        embedding.write(1, &mut row);
-        assert_eq!(row, [0.0; 64]);
+        assert_eq!(scales[1], 0.0);
     }
 }

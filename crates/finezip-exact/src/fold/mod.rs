@@ -6,12 +6,13 @@
 
 mod columns;
 mod hadamard;
+mod int4;
 mod int8;
 mod plain;
 pub(crate) mod rotation;
 mod tensors;
 
-pub(crate) use int8::rotates_down;
+pub(crate) use int8::{rotates_down, rotates_queries};
 pub(crate) use tensors::has_post_norms;
 
 use finezip_models::Checkpoint;
@@ -29,6 +30,7 @@ pub(crate) fn fold(
 ) -> Result<Weights> {
     match precision {
         Precision::Int8 => int8::fold(checkpoint, context),
-        Precision::Int4 | Precision::F32 => plain::fold(checkpoint, precision),
+        Precision::Int4 => int4::fold(checkpoint),
+        Precision::F32 => plain::fold(checkpoint),
     }
 }

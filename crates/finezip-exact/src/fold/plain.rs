@@ -1,15 +1,14 @@
-//! The precisions that keep the file's basis: `f32` as it is, `int4` in blocks.
+//! The precision `f32`: the weights as they are.
 
 use finezip_models::Checkpoint;
 
 use super::tensors::Tensors;
 use crate::error::Result;
 use crate::kernels::F32Weights;
-use crate::options::Precision;
 use crate::weights::{Embedding, LayerWeights, Linear, Weights};
 
 /// Makes the weights of a checkpoint.
-pub(crate) fn fold(checkpoint: &Checkpoint, _precision: Precision) -> Result<Weights> {
+pub(crate) fn fold(checkpoint: &Checkpoint) -> Result<Weights> {
     let tensors = Tensors::new(checkpoint);
     let config = tensors.config();
     let (hidden, feed_forward) = (config.hidden_size, config.feed_forward);

@@ -1,4 +1,7 @@
-//! Bytes that start at a cache line, so that no vector load straddles two.
+//! Bytes that start at a cache line, so that no vector load straddles two, in memory that the
+//! system may back with huge pages.
+
+use std::sync::Arc;
 
 /// Bytes of a cache line, and of the widest vector.
 pub(super) const LINE: usize = 64;
@@ -7,17 +10,22 @@ pub(super) const LINE: usize = 64;
 #[repr(C, align(64))]
 struct Line([u8; LINE]);
 
-/// A growable buffer of bytes whose first byte is aligned to [`LINE`].
+/// A growable buffer of bytes whose first byte is aligned to [`LINE`]. A copy shares memory until
+/// one of the two is written.
 #[derive(Clone, Default)]
 pub(super) struct AlignedBytes {
-    lines: Vec<Line>,
+    memory: Arc<Vec<Line>>,
+    /// The line of `memory` at which this buffer starts; `length` bytes from there are within it.
+    first: usize,
     length: usize,
 }
 
 impl AlignedBytes {
     /// `length` bytes of this value.
     pub(super) fn filled(length: usize, value: u8) -> Self {
-        Self { lines: vec![Line([value; LINE]); length.div_ceil(LINE)], length }
+        let mut lines = lines_for(length.div_ceil(LINE));
+        lines.resize(length.div_ceil(LINE), Line([value; LINE]));
+        Self { memory: Arc::new(lines), first: 0, length }
     }
 
     /// A copy.
@@ -27,39 +35,100 @@ impl AlignedBytes {
         copy
     }
 
-    /// Makes it `length` bytes long; new bytes are zero, old ones stay.
+    /// Moves buffers into one piece of memory, one after the other: pieces of a few hundred
+    /// kilobytes are too small for huge pages, all of a model's are not.
+    pub(super) fn gather(buffers: &mut [&mut Self]) {
+        let count = buffers.iter().map(|buffer| buffer.length.div_ceil(LINE)).sum();
+        let mut lines = lines_for(count);
+        let starts: Vec<usize> = buffers
+            .iter()
+            .map(|buffer| {
+                let start = lines.len();
+                let end = buffer.first + buffer.length.div_ceil(LINE);
+                lines.extend_from_slice(&buffer.memory[buffer.first..end]);
+                start
+            })
+            .collect();
+        let memory = Arc::new(lines);
+        for (buffer, first) in buffers.iter_mut().zip(starts) {
+            (buffer.memory, buffer.first) = (Arc::clone(&memory), first);
+        }
+    }
+
+    /// Makes it `length` bytes long; new lines are zero, old ones stay as they are to their end.
     pub(super) fn resize(&mut self, length: usize) {
-        self.lines.resize(length.div_ceil(LINE), Line([0; LINE]));
+        let lines = Arc::make_mut(&mut self.memory);
+        // What follows may have been another buffer's.
+        lines.truncate(self.first + self.length.div_ceil(LINE));
+        lines.resize(self.first + length.div_ceil(LINE), Line([0; LINE]));
         self.length = length;
     }
 
     /// The bytes as floats.
     pub(super) fn as_floats(&self) -> &[f32] {
-        // SAFETY: the buffer is aligned to a line and initialised; every bit pattern is a float.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length / 4) }
+        let start: *const f32 = self.memory[self.first..].as_ptr().cast();
+        // SAFETY: as in `deref`; the start is aligned and every bit pattern is a float.
+        unsafe { std::slice::from_raw_parts(start, self.length / size_of::<f32>()) }
     }
 
     /// The bytes as floats, for writing.
     pub(super) fn as_floats_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as in `as_floats`, and the borrow is unique.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length / 4) }
+        let start: *mut f32 = Arc::make_mut(&mut self.memory)[self.first..].as_mut_ptr().cast();
+        // SAFETY: as in `as_floats`, and the memory is this buffer's alone.
+        unsafe { std::slice::from_raw_parts_mut(start, self.length / size_of::<f32>()) }
     }
 }
+
+/// An empty list with room for `count` lines.
+fn lines_for(count: usize) -> Vec<Line> {
+    let mut lines = Vec::with_capacity(count);
+    ask_for_huge_pages(&mut lines);
+    lines
+}
+
+/// Asks the system to back a large buffer, not yet written, with huge pages: one row of
+/// activations against all weights reads memory 10 to 30 % faster with them.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn ask_for_huge_pages(lines: &mut Vec<Line>) {
+    /// The huge page of x86-64 and of most AArch64 systems.
+    const HUGE_PAGE: usize = 2 << 20;
+    let spare = lines.spare_capacity_mut();
+    let start = spare.as_mut_ptr().cast::<u8>();
+    let before = start.align_offset(HUGE_PAGE);
+    let bytes = size_of_val(spare);
+    if bytes < before.saturating_add(HUGE_PAGE) {
+        return;
+    }
+    let length = (bytes - before) / HUGE_PAGE * HUGE_PAGE;
+    // SAFETY: the range lies in the buffer, which this borrow owns, and the advice changes how it
+    // is backed and not what it holds.
+    let advised = unsafe {
+        let advice = rustix::mm::Advice::LinuxHugepage;
+        rustix::mm::madvise(start.add(before).cast(), length, advice)
+    };
+    // A system without huge pages goes on with small ones.
+    let _ = advised;
+}
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn ask_for_huge_pages(_: &mut Vec<Line>) {}
 
 impl std::ops::Deref for AlignedBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `lines` holds at least `length` initialised bytes, as `Line` is plain bytes
-        // without padding; the borrow of `self` keeps them in place.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+        let start: *const u8 = self.memory[self.first..].as_ptr().cast();
+        // SAFETY: from `first` on, `memory` holds at least `length` initialised bytes, as `Line`
+        // is plain bytes without padding; the borrow of `self` keeps them in place.
+        unsafe { std::slice::from_raw_parts(start, self.length) }
     }
 }
 
 impl std::ops::DerefMut for AlignedBytes {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `deref`, and the borrow is unique.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+        let start: *mut u8 = Arc::make_mut(&mut self.memory)[self.first..].as_mut_ptr().cast();
+        // SAFETY: as in `deref`, and the memory is this buffer's alone.
+        unsafe { std::slice::from_raw_parts_mut(start, self.length) }
     }
 }
 
@@ -75,7 +144,7 @@ mod tests {
 
     #[test]
     fn starts_at_a_line_and_keeps_its_bytes() {
-        for length in [0, 1, 63, 64, 65, 1000] {
+        for length in [0, 1, 63, 64, 65, 1000, 5 << 20] {
             let bytes: Vec<u8> = (0..length).map(|i| i as u8).collect();
             let mut aligned = AlignedBytes::copy_of(&bytes);
             assert_eq!(&*aligned, &bytes[..]);
@@ -84,5 +153,21 @@ mod tests {
             assert_eq!(&aligned[..length], &bytes[..]);
             assert_eq!(aligned.len(), length + 70);
         }
+    }
+
+    #[test]
+    fn gathered_buffers_keep_their_bytes_and_stay_apart() {
+        let mut buffers: Vec<_> =
+            [3, 0, 64, 100].map(|length| AlignedBytes::filled(length, length as u8)).into();
+        AlignedBytes::gather(&mut buffers.iter_mut().collect::<Vec<_>>());
+        let copy = buffers[3].clone();
+        buffers[2].fill(7);
+        buffers[3][99] = 9;
+        buffers[0].resize(200);
+        assert_eq!(*buffers[0], [[3; 64].as_slice(), &[0; 136]].concat()[..]);
+        assert_eq!(*buffers[1], []);
+        assert_eq!(*buffers[2], [7; 64]);
+        assert_eq!((buffers[3][98], buffers[3][99]), (100, 9));
+        assert_eq!(*copy, [100; 100]);
     }
 }

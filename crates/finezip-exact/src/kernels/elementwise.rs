@@ -45,9 +45,9 @@ fn sum_of_squares(x: &[f32]) -> f32 {
     let mut parts = [0.0f32; 16];
     let mut chunks = x.chunks_exact(16);
     for chunk in &mut chunks {
-        for (part, value) in parts.iter_mut().zip(chunk) {
-            *part += value * value;
-        }
+        // In this form the compiler keeps the parts in one vector.
+        let squares: [f32; 16] = std::array::from_fn(|lane| chunk[lane] * chunk[lane]);
+        parts = std::array::from_fn(|lane| parts[lane] + squares[lane]);
     }
     for (part, value) in parts.iter_mut().zip(chunks.remainder()) {
         *part += value * value;
@@ -178,28 +178,101 @@ per_isa! {
     }
 }
 
-per_isa! {
-    /// Multiplies each block of 64 values by the Hadamard matrix of Sylvester's construction over
-    /// 8, its own inverse.
-    ///
-    /// Six stages, with distances 1, 2, 4, 8, 16 and 32: at distance `h`, `a` at an index without
-    /// bit `h` and `b` at the index with it become `a + b` and `a - b`; then times 0.125.
-    ///
-    /// # Panics
-    /// If the length is no multiple of 64.
-    pub fn hadamard_64(x: &mut [f32]) {
-        assert!(x.len().is_multiple_of(64));
-        for block in x.chunks_exact_mut(64) {
-            for distance in [1, 2, 4, 8, 16, 32] {
-                for pair in block.chunks_exact_mut(2 * distance) {
-                    let (low, high) = pair.split_at_mut(distance);
-                    for (a, b) in low.iter_mut().zip(high) {
-                        (*a, *b) = (*a + *b, *a - *b);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Isa;
+    use proptest::prelude::*;
+
+    /// Units in the last place between an `f32` and the exact value.
+    fn error_in_units(found: f32, exact: f64) -> f64 {
+        let next = f32::from_bits((exact as f32).to_bits() + 1);
+        ((f64::from(found) - exact) / (f64::from(next) - f64::from(exact as f32))).abs()
+    }
+
+    #[test]
+    fn exp_is_close_over_its_range() {
+        let mut worst = 0.0f64;
+        for i in -8_700_000..=8_800_000 {
+            let x = i as f32 * 1e-5;
+            worst = worst.max(error_in_units(exp(x), f64::from(x).exp()));
+        }
+        assert!(worst < 1.5, "{worst}");
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(exp(-87.1), 0.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(f32::INFINITY), exp(EXP_MAX));
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn gates_are_close_to_what_they_are_called() {
+        for i in -1200..=1200 {
+            let g = i as f32 / 10.0;
+            let wide = f64::from(g);
+            let silu = wide / (1.0 + (-wide).exp());
+            let u = (2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044715 * wide.powi(3));
+            let gelu = 0.5 * wide * (1.0 + u.tanh());
+            let (mut found_silu, mut found_gelu) = ([0.0], [0.0]);
+            silu_gate(Isa::scalar(), &[g], &[3.0], &mut found_silu);
+            gelu_tanh_gate(Isa::scalar(), &[g], &[3.0], &mut found_gelu);
+            assert!((f64::from(found_silu[0]) - 3.0 * silu).abs() <= 1e-5 * (1.0 + silu.abs()));
+            assert!((f64::from(found_gelu[0]) - 3.0 * gelu).abs() <= 1e-5 * (1.0 + gelu.abs()));
+        }
+    }
+
+    #[test]
+    fn rope_rotates_the_pairs_of_its_layout() {
+        let (c, s) = ([0.6, 0.8], [0.8, -0.6]);
+        let mut heads: Vec<f32> = (1..=12).map(|i| i as f32).collect();
+        rope(Isa::scalar(), &mut heads, 6, &c, &s, RopeLayout::Adjacent);
+        let expected = [-1.0, 2.0, 4.8, 1.4, 5.0, 6.0];
+        assert!(heads.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{heads:?}");
+        let mut heads: Vec<f32> = (1..=6).map(|i| i as f32).collect();
+        rope(Isa::scalar(), &mut heads, 6, &c, &s, RopeLayout::Halves);
+        let expected = [-1.8, 4.0, 2.6, 2.0, 5.0, 6.0];
+        assert!(heads.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{heads:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_instruction_set_gives_the_same_bits(
+            x in proptest::collection::vec(any::<f32>().prop_filter("number", |x| !x.is_nan()), 1..200),
+            small in proptest::collection::vec(-20.0f32..20.0, 200),
+            offset in 0usize..3,
+        ) {
+            let x = &x[offset.min(x.len() - 1)..];
+            let y = &small[..x.len()];
+            // NaN has many patterns, of which none is promised.
+            let bits = |values: Vec<f32>| -> Vec<u32> {
+                values.iter().map(|v| if v.is_nan() { 1 } else { v.to_bits() }).collect()
+            };
+            let all = |isa: Isa| {
+                let mut results = Vec::new();
+                for input in [x, y] {
+                    let mut out = vec![0.0; input.len()];
+                    rms_norm(isa, input, &[], 1e-5, &mut out);
+                    results.push(out.clone());
+                    rms_norm(isa, input, y, 1e-5, &mut out);
+                    results.push(out.clone());
+                    silu_gate(isa, input, y, &mut out);
+                    results.push(out.clone());
+                    gelu_tanh_gate(isa, input, y, &mut out);
+                    results.push(out.clone());
+                    add_assign(isa, &mut out, input);
+                    results.push(out);
+                    let half = input.len() / 2;
+                    for layout in [RopeLayout::Adjacent, RopeLayout::Halves] {
+                        let mut heads = [input, y].concat();
+                        rope(isa, &mut heads, input.len(), &y[..half], &small[..half], layout);
+                        results.push(heads);
                     }
                 }
-            }
-            for value in block {
-                *value *= 0.125;
+                results.into_iter().map(bits).collect::<Vec<_>>()
+            };
+            let expected = all(Isa::scalar());
+            for isa in Isa::available() {
+                prop_assert_eq!(&all(isa), &expected, "{}", isa);
             }
         }
     }

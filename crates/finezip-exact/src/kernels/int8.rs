@@ -16,14 +16,14 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::aligned::AlignedBytes;
-#[cfg(target_arch = "x86_64")]
-use super::avx512;
 use super::context::Context;
 use super::error::{KernelError, expect_at_most, expect_length};
 use super::isa::Kind;
 use super::quantize::{MAX_DEPTH, QuantizedRows};
 use super::scalar;
 use super::shared::SharedMatrix;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 
 /// Channels a panel.
 pub(super) const PANEL: usize = 16;
@@ -87,6 +87,14 @@ impl Int8Weights {
         expect_length("scales of weights", channels, scales.len())?;
         let packed = AlignedBytes::copy_of(packed);
         Ok(Self { channels, depth, scales: scales.to_vec(), packed })
+    }
+
+    /// Moves the bytes of several matrices into one piece of memory, in the order in which they
+    /// will be read: the system can then back them with huge pages, which makes a step of one row
+    /// faster. Nothing else changes.
+    pub fn gather<'a>(weights: impl IntoIterator<Item = &'a mut Self>) {
+        let mut buffers: Vec<_> = weights.into_iter().map(|weights| &mut weights.packed).collect();
+        AlignedBytes::gather(&mut buffers);
     }
 
     /// Bytes that weights of this shape take when packed.
@@ -236,8 +244,9 @@ fn run(
         let panels = range.start * step..(range.end * step).min(weights.panels());
         match context.isa().kind() {
             Kind::Scalar => scalar::gemm_int8(&job, panels),
+            // SAFETY: the kind proves the instructions; ranges are disjoint.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => scalar::gemm_int8(&job, panels),
+            Kind::Avx2 => unsafe { avx2::gemm_int8(&job, panels) },
             // SAFETY: the kind proves the instructions; ranges are disjoint.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Vnni => unsafe { avx512::gemm_int8(&job, panels) },

@@ -27,27 +27,32 @@
 mod aligned;
 mod attention;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod context;
 mod elementwise;
 mod error;
 mod float;
+mod hadamard;
+mod int4;
 mod int8;
 mod isa;
 mod kv_cache;
 mod peak;
+mod prefetch;
 mod quantize;
 mod rows;
 mod scalar;
 mod shared;
 
-pub use attention::{AttentionItem, Segment, attention};
+pub use attention::{AttentionItem, Queries, QueryPrecision, Segment, attention};
 pub use context::Context;
-pub use elementwise::{
-    RopeLayout, add_assign, exp, gelu_tanh_gate, hadamard_64, rms_norm, rope, silu_gate,
-};
+pub use elementwise::{RopeLayout, add_assign, exp, gelu_tanh_gate, rms_norm, rope, silu_gate};
 pub use error::KernelError;
 pub use float::{F32Weights, gemm_f32};
+pub use hadamard::hadamard_64;
+pub use int4::{Int4Weights, QuantizedBlocks, gemm_int4, gemm_int4_add};
 pub use int8::{Int8Weights, gemm_int8, gemm_int8_add, gemm_int8_with_maxima};
 pub use isa::Isa;
 pub use kv_cache::{KvCache, KvSlot};

@@ -210,3 +210,74 @@ pub(super) fn largest_magnitude(x: &[f32]) -> Option<f32> {
 pub(super) fn rounded(value: f32) -> i32 {
     (value + ROUNDING).to_bits().wrapping_sub(ROUNDING.to_bits()) as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Isa;
+    use proptest::prelude::*;
+
+    #[test]
+    fn rows_without_a_scale_are_defined() {
+        let context = Context::new(Isa::scalar(), 1).unwrap();
+        let mut rows = QuantizedRows::new();
+        let tiny = 1e-40;
+        let x = [0.0, -0.0, tiny, -tiny, 1.0, f32::INFINITY, f32::NAN, 1.0, 2.0, -4.0];
+        rows.quantize(&context, &x, 5, 2).unwrap();
+        assert_eq!(rows.scales()[..2], [0.0, 0.0]);
+        assert!(rows.scales()[2].is_nan() && rows.scales()[3].is_nan());
+        assert_eq!(rows.scales()[4], 4.0 / 127.0);
+        assert_eq!(rows.row(4).collect::<Vec<_>>(), [64, -127]);
+        assert_eq!(rows.sums(), [0, 0, 0, 0, -63]);
+        assert!((0..4).all(|row| rows.row(row).all(|q| q == 0)));
+    }
+
+    #[test]
+    fn halves_round_to_even() {
+        let context = Context::new(Isa::detect(), 1).unwrap();
+        let mut rows = QuantizedRows::new();
+        rows.quantize(&context, &[127.0, 0.5, 1.5, 2.5, -0.5, -1.5], 1, 6).unwrap();
+        assert_eq!(rows.row(0).collect::<Vec<_>>(), [127, 0, 2, 2, 0, -2]);
+    }
+
+    #[test]
+    fn rows_that_are_too_long_are_refused() {
+        let context = Context::new(Isa::scalar(), 1).unwrap();
+        let result = QuantizedRows::new().fill(&context, 1, MAX_DEPTH + 1, |_, _| ());
+        assert!(matches!(result, Err(KernelError::Limit { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn every_instruction_set_and_thread_count_gives_the_same(
+            rows in 0usize..70, depth in 0usize..300, seed: u32,
+        ) {
+            let x: Vec<f32> = (0..rows * depth)
+                .map(|i| (i as u32).wrapping_mul(seed | 1) as i32 as f32 * 1e-9)
+                .collect();
+            let mut kept = QuantizedRows::new();
+            for isa in Isa::available() {
+                for threads in [1, 2, 3, 7] {
+                    let context = Context::new(isa, threads).unwrap();
+                    // Memory of another shape must leave no trace.
+                    kept.quantize(&context, &[1.0; 400], 1, 400).unwrap();
+                    kept.quantize(&context, &x, rows, depth).unwrap();
+                    prop_assert_eq!((kept.rows(), kept.depth()), (rows, depth));
+                    for row in 0..rows {
+                        let x = &x[row * depth..(row + 1) * depth];
+                        let maximum = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+                        let expected: Vec<i8> = x
+                            .iter()
+                            .map(|v| (v * (127.0 / maximum)).round_ties_even() as i8)
+                            .collect();
+                        prop_assert!(kept.row(row).eq(expected.iter().copied()));
+                        prop_assert_eq!(kept.scales()[row], maximum / 127.0);
+                        prop_assert_eq!(kept.sums()[row], expected.iter().map(|&q| i32::from(q)).sum::<i32>());
+                        let padding = &kept.padded()[row * kept.stride()..][depth..kept.stride()];
+                        prop_assert!(padding.iter().all(|&byte| byte == 0));
+                    }
+                }
+            }
+        }
+    }
+}

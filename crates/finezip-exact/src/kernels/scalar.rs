@@ -3,29 +3,40 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
+use super::int4::{BLOCK, Int4Job, RECORD, half_to_f32};
 use super::int8::{Int8Job, OFFSET, PANEL, order_key};
 
 /// All rows of the job times the channels of these panels.
 pub(super) fn gemm_int8(job: &Int8Job<'_>, panels: Range<usize>) {
     let (x, weights) = (job.x, job.weights);
     for panel in panels {
-        let channels = weights.panel_channels(panel);
-        let scales = &weights.scales()[channels.clone()];
         for row in 0..x.rows() {
             let sums = dot_panel(&x.padded()[row * x.stride()..], weights.panel(panel));
-            let (scale, surplus) = (x.scales()[row], OFFSET.wrapping_mul(x.sums()[row]));
             // SAFETY: each panel is given to one task, which takes one segment at a time.
-            let out = unsafe { job.out.segment(row, channels.start, channels.len()) };
-            let mut maximum = i32::MIN;
-            for ((out, sum), channel_scale) in out.iter_mut().zip(sums).zip(scales) {
-                let product = (sum.wrapping_sub(surplus) as f32 * scale) * channel_scale;
-                *out = if job.add { *out + product } else { product };
-                maximum = maximum.max(order_key(*out));
-            }
-            if let Some(maxima) = job.maxima {
-                maxima[row].fetch_max(maximum, Ordering::Relaxed);
-            }
+            unsafe { finish(job, row, panel, sums) };
         }
+    }
+}
+
+/// Stores a row's outputs of a panel from their sums.
+///
+/// # Safety
+/// No other task may have this panel.
+#[inline(always)]
+pub(super) unsafe fn finish(job: &Int8Job<'_>, row: usize, panel: usize, sums: [i32; PANEL]) {
+    let channels = job.weights.panel_channels(panel);
+    let scales = &job.weights.scales()[channels.clone()];
+    let (scale, surplus) = (job.x.scales()[row], OFFSET.wrapping_mul(job.x.sums()[row]));
+    // SAFETY: the caller's promise; this is the only segment taken.
+    let out = unsafe { job.out.segment(row, channels.start, channels.len()) };
+    let mut maximum = i32::MIN;
+    for ((out, sum), channel_scale) in out.iter_mut().zip(sums).zip(scales) {
+        let product = (sum.wrapping_sub(surplus) as f32 * scale) * channel_scale;
+        *out = if job.add { *out + product } else { product };
+        maximum = maximum.max(order_key(*out));
+    }
+    if let Some(maxima) = job.maxima {
+        maxima[row].fetch_max(maximum, Ordering::Relaxed);
     }
 }
 
@@ -70,6 +81,64 @@ pub(super) fn value_sums(weights: &[u8], values: &[u8], shape: [usize; 3], sums:
                     + weights[3] * i32::from(values[3]);
                 *sum = sum.wrapping_add(dot);
             }
+        }
+    }
+}
+
+/// All rows of the job times the channels of these panels.
+pub(super) fn gemm_int4(job: &Int4Job<'_>, panels: Range<usize>) {
+    for panel in panels {
+        for row in 0..job.x.rows() {
+            let mut products = [0.0; PANEL];
+            let blocks = job.x.values(row).chunks_exact(BLOCK).zip(job.x.factors(row));
+            for ((x, &[scale, sum]), record) in
+                blocks.zip(job.weights.panel(panel).chunks_exact(RECORD))
+            {
+                let (factors, lines) = record.split_at(4 * PANEL);
+                let half = |at: usize| {
+                    half_to_f32(u16::from_le_bytes([factors[2 * at], factors[2 * at + 1]]))
+                };
+                let dots = dot_block(x, lines);
+                for (column, (product, dot)) in products.iter_mut().zip(dots).enumerate() {
+                    let (d, m) = (half(column), half(PANEL + column));
+                    *product += (d * dot as f32 + m * sum) * scale;
+                }
+            }
+            // SAFETY: each panel is given to one task.
+            unsafe { job.store(row, panel, &products) };
+        }
+    }
+}
+
+/// Sums of a block of 32 signed bytes times the sixteen columns of four lines of 4-bit values.
+fn dot_block(x: &[u8], lines: &[u8]) -> [i32; PANEL] {
+    let mut dots = [0; PANEL];
+    let (low, high) = x.split_at(BLOCK / 2);
+    let groups = low.chunks_exact(4).zip(high.chunks_exact(4));
+    for (line, (low, high)) in lines.chunks_exact(4 * PANEL).zip(groups) {
+        for (dot, bytes) in dots.iter_mut().zip(line.chunks_exact(4)) {
+            for ((byte, low), high) in bytes.iter().zip(low).zip(high) {
+                *dot += i32::from(byte & 15) * i32::from(*low as i8);
+                *dot += i32::from(byte >> 4) * i32::from(*high as i8);
+            }
+        }
+    }
+    dots
+}
+
+/// The blocks of 64 of `x`, transformed; see [`super::hadamard_64`].
+pub(super) fn hadamard_64(x: &mut [f32]) {
+    for block in x.chunks_exact_mut(64) {
+        for distance in [1, 2, 4, 8, 16, 32] {
+            for pair in block.chunks_exact_mut(2 * distance) {
+                let (low, high) = pair.split_at_mut(distance);
+                for (a, b) in low.iter_mut().zip(high) {
+                    (*a, *b) = (*a + *b, *a - *b);
+                }
+            }
+        }
+        for value in block {
+            *value *= 0.125;
         }
     }
 }

@@ -20,7 +20,6 @@ pub(crate) struct Past {
     after_two: Vec<u32>,
     open: Vec<u8>,
     since_open: u32,
-    number: u32,
     sentence: u32,
 }
 
@@ -65,7 +64,6 @@ impl Default for Past {
             after_two: vec![0; 65_536],
             open: Vec::new(),
             since_open: 0,
-            number: 0,
             sentence: 0,
         }
     }
@@ -88,7 +86,8 @@ impl Past {
         match class {
             0 | 1 | 7 => {
                 let lower = u32::from(if class == 1 { byte + 32 } else { byte });
-                self.word = (self.word + lower + 1).wrapping_mul(0x3D4D_51CB).rotate_left(5);
+                self.word =
+                    (self.word.wrapping_add(lower + 1)).wrapping_mul(0x3D4D_51CB).rotate_left(5);
             }
             _ => {
                 if self.word != 0 {
@@ -97,7 +96,6 @@ impl Past {
                 }
             }
         }
-        self.number = if class == 2 { self.number + 1 } else { 0 };
         if class == 5 || class == 4 {
             self.sentence = u32::from(byte);
         }

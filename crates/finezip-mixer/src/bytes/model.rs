@@ -9,7 +9,7 @@ use crate::network::{Network, Rate, Refinement};
 use crate::slots::Slots;
 
 const MATCHES: usize = 3;
-const PER_CONTEXT: usize = 3;
+const PER_CONTEXT: usize = 2;
 const FIRST_MATCH: usize = CONTEXTS * PER_CONTEXT;
 const BIAS: usize = FIRST_MATCH + 2 * MATCHES;
 const INPUTS: usize = BIAS + 1;
@@ -40,8 +40,8 @@ impl Predictor {
     pub(crate) fn new(settings: &Settings, length: usize) -> Self {
         let wanted = (length as u64).saturating_mul(CONTEXTS as u64 * 48).max(1 << 16);
         let line_bits = (63 - wanted.leading_zeros()).min(settings.table_bits).max(16) - 6;
-        let mut counts = AdaptiveMap::new(CONTEXTS * 256, 1023);
-        let mut recents = AdaptiveMap::new(CONTEXTS * 256, 1023);
+        let mut counts = AdaptiveMap::new(CONTEXTS * 256, 1023.0 as u32);
+        let mut recents = AdaptiveMap::new(CONTEXTS * 256, 1023.0 as u32);
         for context in 0..CONTEXTS {
             for state in 0..256 {
                 let [zeros, ones] = crate::history::COUNT_STATES.counts(state as u8).map(u32::from);
@@ -53,7 +53,7 @@ impl Predictor {
             }
         }
         let mut predictor = Self {
-            text: Vec::with_capacity(length),
+            text: Vec::new(),
             past: Past::default(),
             slots: Slots::new(line_bits),
             hashes: [0; CONTEXTS],
@@ -67,19 +67,21 @@ impl Predictor {
                 MatchModel::new(5, length),
             ],
             network: Network::new(
-                &[17 * 3 * 17, 256, 256, 256, 512 * 8, 9 * 8 * 2],
+                &[17 * 17, 256, 256, 256, 512 * 8, 9 * 8 * 2],
                 256,
-                &[0.15; INPUTS],
+                &std::array::from_fn::<f32, INPUTS, _>(|i| {
+                    if i >= FIRST_MATCH { 0.1 } else { [0.12, 0.09][i % 2] }
+                }),
                 (
-                    Rate { floor: 0.0020, extra: 0.015, horizon: 300.0 },
+                    Rate { floor: 0.0015, extra: 0.03, horizon: 300.0 },
                     Rate { floor: 0.0005, extra: 0.005, horizon: 300.0 },
                 ),
                 16.0,
             ),
             refinements: [
-                Refinement::new(65_536, 33, 0.5, 0.02),
-                Refinement::new(65_536, 33, 0.5, 0.02),
-                Refinement::new(65_536, 33, 0.5, 0.02),
+                Refinement::new(65_536, 33, 0.5, 0.025),
+                Refinement::new(65_536, 33, 0.5, 0.025),
+                Refinement::new(65_536, 33, 0.5, 0.025),
             ],
             partial: 1,
             bits: 0,
@@ -183,7 +185,6 @@ impl Predictor {
                 let step = self.counts.step(context << 8 | usize::from(state));
                 input[0] = stretch[step];
                 input[1] = stretch[self.recents.step(context << 8 | usize::from(recent))];
-                input[2] = (step as f32 - 2048.0) * (1.0 / 1024.0);
             }
         }
         for (which, model) in self.matches.iter_mut().enumerate() {
@@ -209,7 +210,7 @@ impl Predictor {
         self.network.select(4, (self.past.classes & 511) as usize * 8 + self.bits as usize);
         self.network
             .select(5, (known * 8 + self.bits as usize) * 2 + usize::from(self.past.in_word()));
-        self.network.select_last(self.partial);
+        self.network.select_last(c1);
         let mixed = self.network.mix();
         let p = squash(mixed);
         let one = self.refinements[0].refine(c1 << 8 | self.partial, mixed);

@@ -11,7 +11,7 @@ pub const VERSION: u32 = 1;
 /// Parameters of the byte mixer; all of them change the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
-    /// The table of bit histories takes at most 2 to this power bytes, 16 to 32; inputs that need
+    /// The table of bit histories takes at most 2 to this power bytes, 16 to 30; inputs that need
     /// less take less.
     pub table_bits: u32,
 }
@@ -35,7 +35,7 @@ impl Settings {
             return Err(unknown());
         }
         match record.get("table_bits") {
-            Some(bits @ 16..=32) => Ok(Self { table_bits: bits as u32 }),
+            Some(bits @ 16..=30) => Ok(Self { table_bits: bits as u32 }),
             _ => Err(unknown()),
         }
     }

@@ -4,10 +4,11 @@
 //! whole numbers in 64 bits. So the probability of a decision is the ratio of two exact integers.
 
 use finezip_core::softmax::{WEIGHT_BITS, row_maximum, weight};
-use finezip_core::{Error, Result};
+use finezip_core::{Error, Result, TokenId};
 
 use super::trie::Trie;
 use crate::arithmetic::ln;
+use crate::vector::{Loop, run_on};
 
 /// Where the walk over the decisions of a token gets the model's opinion from.
 pub(crate) trait Opinion {
@@ -21,58 +22,123 @@ pub(crate) trait Opinion {
     fn doubt(&self) -> f32;
 }
 
-/// Prefix sums of a distribution.
+/// Places that share one stored sum. Fewer would store more, more would add more at a decision.
+const BLOCK_PLACES: usize = 16;
+
+/// Sums of a distribution over the sorted vocabulary.
 #[derive(Debug)]
-pub(crate) struct Distribution {
+pub(crate) struct Distribution<'a> {
     unit: pulp::Arch,
+    /// Token at each place.
+    tokens: &'a [TokenId],
+    places: &'a [u32],
+    /// Weight of each token, by id.
     weights: Vec<u32>,
-    /// `sums[i]` is the weight of the places below `i`.
+    /// `sums[i]` is the weight of the places below `BLOCK_PLACES * i`.
     sums: Vec<u64>,
+    total: u64,
+    /// Ends of the last ranges asked for and the weights below them: a walk asks again for two of
+    /// its three.
+    known: [(u32, u64); 3],
     top: u32,
 }
 
-impl Distribution {
-    /// For a vocabulary of `size` tokens.
-    pub(crate) fn new(size: usize) -> Self {
-        Self { unit: pulp::Arch::new(), weights: vec![0; size], sums: vec![0; size + 1], top: 0 }
+impl<'a> Distribution<'a> {
+    /// For a vocabulary.
+    pub(crate) fn new(trie: &'a Trie) -> Self {
+        let size = trie.tokens.len();
+        Self {
+            unit: pulp::Arch::new(),
+            tokens: &trie.tokens,
+            places: &trie.places,
+            weights: vec![0; size],
+            sums: vec![0; size / BLOCK_PLACES + 1],
+            total: 0,
+            known: [(0, 0); 3],
+            top: 0,
+        }
     }
 
     /// Takes a row of logits `[vocab]`.
-    pub(crate) fn fill(&mut self, row: &[f32], trie: &Trie) -> Result<()> {
+    pub(crate) fn fill(&mut self, row: &[f32]) -> Result<()> {
         if row.len() != self.weights.len() {
             return Err(Error::payload(
                 super::NAME,
                 format!("expected rows of {} logits, found {}", self.weights.len(), row.len()),
             ));
         }
-        let unit = self.unit;
-        let weights = &mut self.weights[..];
-        let maximum = unit.dispatch(|| {
-            let maximum = row_maximum(row)?;
-            for (weight_of, &logit) in weights.iter_mut().zip(row) {
-                *weight_of = weight(logit - maximum);
-            }
-            Some(maximum)
-        });
-        let Some(maximum) = maximum else {
+        let weigh = Weigh { row, weights: &mut self.weights };
+        let Some(token) = run_on(self.unit, weigh) else {
             return Err(Error::payload(super::NAME, "a row of logits has no finite maximum"));
         };
-        let token = row.iter().position(|&logit| logit == maximum).unwrap_or(0);
-        self.top = trie.places[token];
+        self.top = self.places[token];
+        let weights = &self.weights[..];
         let mut sum = 0u64;
-        for (below, &token) in self.sums[1..].iter_mut().zip(&trie.tokens) {
-            sum += u64::from(self.weights[token as usize]);
+        let (blocks, rest) = self.tokens.as_chunks::<BLOCK_PLACES>();
+        for (below, block) in self.sums.iter_mut().zip(blocks) {
             *below = sum;
+            // Two chains, so that one addition need not wait for the other.
+            let mut pair = [0u64; 2];
+            for [a, b] in block.as_chunks::<2>().0 {
+                pair[0] += u64::from(weights[*a as usize]);
+                pair[1] += u64::from(weights[*b as usize]);
+            }
+            sum += pair[0] + pair[1];
         }
+        self.sums[blocks.len()] = sum;
+        self.total =
+            sum + rest.iter().map(|&token| u64::from(weights[token as usize])).sum::<u64>();
+        self.known = [(0, 0), (0, 0), (self.tokens.len() as u32, self.total)];
         Ok(())
     }
 }
 
-impl Opinion for Distribution {
+/// Turns a row of logits into weights; answers the first token with the largest logit.
+struct Weigh<'a> {
+    row: &'a [f32],
+    weights: &'a mut [u32],
+}
+
+impl Loop for Weigh<'_> {
+    type Answer = Option<usize>;
+
+    #[inline(always)]
+    fn run(self) -> Option<usize> {
+        const BLOCK: usize = 64;
+        let maximum = row_maximum(self.row)?;
+        for (weight_of, &logit) in self.weights.iter_mut().zip(self.row) {
+            *weight_of = weight(logit - maximum);
+        }
+        let (blocks, rest) = self.row.as_chunks::<BLOCK>();
+        let holds = |block: &[f32; BLOCK]| {
+            block.iter().fold(false, |found, &logit| found | (logit == maximum))
+        };
+        let from = blocks.iter().position(holds).unwrap_or(blocks.len()) * BLOCK;
+        let within = blocks.get(from / BLOCK).map_or(rest, |block| block);
+        Some(from + within.iter().position(|&logit| logit == maximum)?)
+    }
+}
+
+impl Distribution<'_> {
+    /// Weight of the places below `place`.
+    #[inline(always)]
+    fn below(&self, place: u32) -> u64 {
+        if let Some(&(_, sum)) = self.known.iter().find(|&&(known, _)| known == place) {
+            return sum;
+        }
+        let block = place as usize / BLOCK_PLACES;
+        let rest = &self.tokens[block * BLOCK_PLACES..place as usize];
+        self.sums[block]
+            + rest.iter().map(|&token| u64::from(self.weights[token as usize])).sum::<u64>()
+    }
+}
+
+impl Opinion for Distribution<'_> {
     #[inline(always)]
     fn split(&mut self, low: u32, middle: u32, high: u32) -> (u64, u64) {
-        let below_middle = self.sums[middle as usize];
-        (below_middle - self.sums[low as usize], self.sums[high as usize] - below_middle)
+        let [below_low, below_middle, below_high] = [low, middle, high].map(|at| self.below(at));
+        self.known = [(low, below_low), (middle, below_middle), (high, below_high)];
+        (below_middle - below_low, below_high - below_middle)
     }
 
     fn top(&self) -> u32 {
@@ -80,7 +146,36 @@ impl Opinion for Distribution {
     }
 
     fn doubt(&self) -> f32 {
-        let total = self.sums[self.sums.len() - 1];
-        ln(total as f32 * (1.0 / (1u64 << WEIGHT_BITS) as f32))
+        ln(self.total as f32 * (1.0 / (1u64 << WEIGHT_BITS) as f32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_those_of_the_arithmetic_and_sums_are_exact() {
+        let table: Vec<Vec<u8>> =
+            (0..300u32).map(|i| vec![(i * 7 % 256) as u8, (i / 2) as u8]).collect();
+        let trie = Trie::new(&table).unwrap();
+        let mut distribution = Distribution::new(&trie);
+        for seed in 0..20u32 {
+            let row: Vec<f32> = (0..300u32)
+                .map(|i| (i.wrapping_mul(2_654_435_761 + 2 * seed) >> 20) as f32 * 0.007)
+                .collect();
+            distribution.fill(&row).unwrap();
+            let maximum = row_maximum(&row).unwrap();
+            let mut sum = 0;
+            for place in 0..300 {
+                assert_eq!(distribution.below(place as u32), sum);
+                sum += u64::from(weight(row[trie.tokens[place] as usize] - maximum));
+            }
+            assert_eq!((distribution.below(300), distribution.total), (sum, sum));
+            let first = row.iter().position(|&logit| logit == maximum).unwrap();
+            assert_eq!(distribution.top(), trie.places[first]);
+            let wanted = distribution.below(50) - distribution.below(3);
+            assert_eq!(distribution.split(3, 50, 290).0, wanted);
+        }
     }
 }

@@ -10,9 +10,6 @@ const LINE_WORDS: usize = 16;
 /// The most tokens a line holds.
 pub(crate) const LONGEST: usize = LINE_WORDS - 1;
 
-/// One part in this many of a count above two goes when another token comes.
-const AGING: u32 = 4;
-
 /// The lines of one context.
 #[derive(Debug)]
 pub(crate) struct FollowerTable {
@@ -111,7 +108,7 @@ impl FollowerTable {
         let mut found = None;
         let mut count = 0;
         let mut length = LONGEST;
-        for (at, word) in words[1..].iter_mut().enumerate() {
+        for (at, word) in words[1..].iter().enumerate() {
             if *word == 0 {
                 length = at;
                 break;
@@ -119,9 +116,7 @@ impl FollowerTable {
             if *word >> 8 == place {
                 found = Some(at);
                 count = *word & 0xff;
-            } else if *word & 0xff > 2 {
-                // What did not come ages.
-                *word -= (*word & 0xff).div_ceil(AGING);
+                break;
             }
         }
         let found = found.unwrap_or(length.min(LONGEST - 1));

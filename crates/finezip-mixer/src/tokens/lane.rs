@@ -42,7 +42,9 @@ impl Lane {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | 128..=255 => {
                     let lower = u32::from(byte.to_ascii_lowercase());
-                    self.word = (self.word + lower + 1).wrapping_mul(0x3D4D_51CB).rotate_left(5);
+                    self.word = (self.word.wrapping_add(lower + 1))
+                        .wrapping_mul(0x3D4D_51CB)
+                        .rotate_left(5);
                 }
                 _ if self.word != 0 => {
                     self.words = [self.word, self.words[0]];

@@ -54,8 +54,8 @@ impl MixerCoder {
         Mixer::new(&self.vocabulary.trie, &self.vocabulary.table, self.settings, shape)
     }
 
-    fn distribution(&self) -> Distribution {
-        Distribution::new(self.vocabulary.table.len())
+    fn distribution(&self) -> Distribution<'_> {
+        Distribution::new(&self.vocabulary.trie)
     }
 }
 
@@ -69,7 +69,6 @@ impl Coder for MixerCoder {
             mixer: self.mixer(shape)?,
             distribution: self.distribution(),
             places: &self.vocabulary.trie.places,
-            trie: &self.vocabulary.trie,
             coder: BinaryEncoder::new(),
         }))
     }
@@ -82,7 +81,6 @@ impl Coder for MixerCoder {
         Ok(Box::new(MixerDecoder {
             mixer: self.mixer(shape)?,
             distribution: self.distribution(),
-            trie: &self.vocabulary.trie,
             coder: BinaryDecoder::new(payload),
         }))
     }
@@ -91,9 +89,8 @@ impl Coder for MixerCoder {
 /// One frame on its way in.
 struct MixerEncoder<'a> {
     mixer: Mixer<'a>,
-    distribution: Distribution,
+    distribution: Distribution<'a>,
     places: &'a [u32],
-    trie: &'a Trie,
     coder: BinaryEncoder,
 }
 
@@ -118,7 +115,7 @@ impl Encoder for MixerEncoder<'_> {
                     format!("token {token} in a vocabulary of {}", self.places.len()),
                 ));
             };
-            self.distribution.fill(rows.row(i), self.trie)?;
+            self.distribution.fill(rows.row(i))?;
             let coder = &mut self.coder;
             self.mixer.code(entry, &mut self.distribution, |one, middle| {
                 let outcome = place >= middle;
@@ -137,8 +134,7 @@ impl Encoder for MixerEncoder<'_> {
 /// One frame on its way out.
 struct MixerDecoder<'a> {
     mixer: Mixer<'a>,
-    distribution: Distribution,
-    trie: &'a Trie,
+    distribution: Distribution<'a>,
     coder: BinaryDecoder<'a>,
 }
 
@@ -151,7 +147,7 @@ impl Decoder for MixerDecoder<'_> {
     ) -> Result<()> {
         check_step(entries, rows, tokens.len())?;
         for (i, (entry, token)) in entries.iter().zip(tokens).enumerate() {
-            self.distribution.fill(rows.row(i), self.trie)?;
+            self.distribution.fill(rows.row(i))?;
             let coder = &mut self.coder;
             *token = self.mixer.code(entry, &mut self.distribution, |one, _| coder.decode(one))?;
         }

@@ -26,6 +26,8 @@ const DOUBTS: usize = 12;
 /// The widest prediction in the logistic domain.
 const LIMIT: f32 = 18.0;
 const REFINEMENTS: usize = 3;
+/// How much of each refinement's correction is added.
+const REFINED_PART: f32 = 0.2;
 
 const MODEL: usize = 0;
 const BIAS: usize = 1;
@@ -66,7 +68,6 @@ pub(crate) struct Mixer<'a> {
     refinements: [Calibration; REFINEMENTS],
     network: Network,
     uses: Vec<Use>,
-    ref_scale: f32,
 }
 
 #[inline(always)]
@@ -122,17 +123,18 @@ impl<'a> Mixer<'a> {
             .filter(|which| settings.mix && settings.contexts >> which & 1 == 1)
             .map(|which| (which, FollowerTable::new(line_bits)))
             .collect();
-        let sets = [KINDS * 16 * 2, 16 * 8, 512 + 32, 81 * 2, DOUBTS * KINDS];
+        let sets = [KINDS * 16 * 2, 16 * 8, 512 + 32, 81 * 2, 1024, 1024];
         let inputs = FIRST_CONTEXT + 2 * contexts.len();
         let mut first_weights = vec![0.0; inputs];
-        first_weights[MODEL] = 1.0;
+        first_weights[MODEL] = 0.95;
         first_weights[BY_SHAPE] = 0.1;
-        first_weights[BY_DECISION] = 0.2;
+        first_weights[BY_DECISION] = 0.3;
         first_weights[SEEN] = 0.05;
         first_weights[FIRST_MATCH] = 0.2;
         first_weights[FIRST_MATCH + 2] = 0.2;
         for input in (FIRST_CONTEXT..inputs).step_by(2) {
             first_weights[input] = 0.05;
+            first_weights[input + 1] = 0.03;
         }
         Ok(Self {
             trie,
@@ -163,16 +165,15 @@ impl<'a> Mixer<'a> {
             ],
             network: Network::new(
                 &sets[..settings.weight_sets as usize],
-                KINDS,
+                1,
                 &first_weights,
                 (
-                    Rate { floor: 0.0015, extra: 0.0085, horizon: 1000.0 },
+                    Rate { floor: 0.0015, extra: 0.02, horizon: 1000.0 },
                     Rate { floor: 0.0002, extra: 0.001, horizon: 1000.0 },
                 ),
                 LIMIT,
             ),
             uses: Vec::with_capacity(inputs),
-            ref_scale: 0.27,
             contexts,
         })
     }
@@ -385,14 +386,14 @@ impl<'a> Mixer<'a> {
                 position * 8 + ((model.abs() * 0.8) as usize).min(7),
                 part,
                 agreement * 2 + top_possible,
-                doubt * KINDS + kind,
+                one_in_1024(last_token),
+                one_in_1024(lane.last_tokens[1]),
             ];
             for (set, context) in
                 sets.into_iter().take(self.settings.weight_sets as usize).enumerate()
             {
                 self.network.select(set, context);
             }
-            self.network.select_last(kind);
             let mixed = self.network.mix();
 
             let mixed_bucket = bucket(mixed);
@@ -408,7 +409,7 @@ impl<'a> Mixer<'a> {
             for (map, &at) in self.refinements.iter().zip(&refined_at).take(stages) {
                 correction += map.correction(at);
             }
-            let last = (mixed + correction * self.ref_scale).clamp(-LIMIT, LIMIT);
+            let last = (mixed + correction * REFINED_PART).clamp(-LIMIT, LIMIT);
             let rarer = ((squash(-last.abs()) * 4_294_967_296.0) as u32).max(1);
             let outcome = decide(if last > 0.0 { rarer.wrapping_neg() } else { rarer }, middle);
 
@@ -455,6 +456,12 @@ impl<'a> Mixer<'a> {
             table.advance(state, &self.tokens, entry.index + 1);
         }
     }
+}
+
+/// One of 1,024 contexts for a token.
+#[inline(always)]
+fn one_in_1024(token: u32) -> usize {
+    (token.wrapping_mul(0x9E37_79B1) >> 22) as usize
 }
 
 /// Whether the model thinks 0, neither, or 1.

@@ -22,7 +22,6 @@ struct Recorded {
 pub struct Recording {
     table: Vec<Vec<u8>>,
     trie: Trie,
-    distribution: Distribution,
     tokens: Vec<TokenId>,
     recorded: Vec<Recorded>,
 }
@@ -53,20 +52,20 @@ impl Recording {
     /// An empty recording for a vocabulary, bytes by id.
     pub fn new(table: Vec<Vec<u8>>) -> Result<Self> {
         let trie = Trie::new(&table)?;
-        let distribution = Distribution::new(table.len());
-        Ok(Self { table, trie, distribution, tokens: Vec::new(), recorded: Vec::new() })
+        Ok(Self { table, trie, tokens: Vec::new(), recorded: Vec::new() })
     }
 
     /// Records the row `[vocab]` of the frame's next token, in the frame's order.
     pub fn push(&mut self, row: &[f32], token: TokenId) -> Result<()> {
-        self.distribution.fill(row, &self.trie)?;
+        let mut distribution = Distribution::new(&self.trie);
+        distribution.fill(row)?;
         let place = self.trie.places[token as usize];
         let (mut low, mut high) = (0, self.table.len() as u32);
         let mut at = if self.trie.decisions.is_empty() { LEAF } else { 0 };
         let mut splits = Vec::new();
         while at != LEAF {
             let decision = self.trie.decisions[at as usize];
-            splits.push(self.distribution.split(low, decision.middle, high));
+            splits.push(distribution.split(low, decision.middle, high));
             let outcome = place >= decision.middle;
             if outcome {
                 low = decision.middle
@@ -75,10 +74,16 @@ impl Recording {
             }
             at = decision.next[usize::from(outcome)];
         }
-        let (top, doubt) = (self.distribution.top(), self.distribution.doubt());
+        let (top, doubt) = (distribution.top(), distribution.doubt());
         self.recorded.push(Recorded { top, doubt, splits });
         self.tokens.push(token);
         Ok(())
+    }
+
+    /// Adds another recording's tokens behind this one's.
+    pub fn append(&mut self, other: Self) {
+        self.tokens.extend(other.tokens);
+        self.recorded.extend(other.recorded);
     }
 
     /// Bytes the frame takes in `lanes` contiguous lanes that never restart.

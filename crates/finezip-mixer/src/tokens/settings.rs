@@ -19,7 +19,7 @@ pub struct Settings {
     pub contexts: u64,
     /// Match models in use: 0 to 2.
     pub matches: u64,
-    /// Weight sets in use: 1 to 5.
+    /// Weight sets in use: 1 to 6.
     pub weight_sets: u64,
     /// Refinement stages in use: 0 to 3.
     pub refinements: u64,
@@ -47,10 +47,10 @@ impl Settings {
             3 => (0x0002, 1, 2, 2),
             4 => (0x0102, 2, 3, 2),
             5 => (0x8102, 2, 3, 3),
-            6 => (0x814a, 2, 4, 3),
-            7 => (0x8d6e, 2, 4, 3),
+            6 => (0x814a, 2, 5, 3),
+            7 => (0x8d6e, 2, 5, 3),
             8 => (0xed7e, 2, 5, 3),
-            _ => (0xffff, 2, 5, 3),
+            _ => (0xffff, 2, 6, 3),
         };
         Self { mix: level > 1, contexts, matches, weight_sets, refinements, table_bits: 24 }
     }
@@ -87,7 +87,7 @@ impl Settings {
         let ranges = [
             ("contexts", self.contexts, 0, (1 << CONTEXTS) - 1),
             ("matches", self.matches, 0, 2),
-            ("weight_sets", self.weight_sets, 1, 5),
+            ("weight_sets", self.weight_sets, 1, 6),
             ("refinements", self.refinements, 0, 3),
             ("table_bits", self.table_bits, 12, 30),
         ];

@@ -1,9 +1,11 @@
 //! A tokenizer from the settings of a GGUF file (`tokenizer.ggml.*`).
 
-use super::merges::{MergeRule, PairTable};
-use super::splitter::{Cuts, GPT2, InnerPairs, LLAMA3, QWEN2, Splitter, Step};
-use super::vocabulary::{Alphabet, Role, VocabularyBuilder};
-use super::{ModelTokenizer, from_json};
+use tokenizers::models::bpe::Merges;
+
+use super::from_json::{can_merge, named_byte, with_spaces};
+use super::vocabulary::{Alphabet, Role, Vocabulary};
+use super::words::{GPT2, LLAMA3, QWEN2, Step};
+use super::{ModelTokenizer, Rules};
 use crate::byte_alphabet;
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, TextArray, Value};
@@ -58,15 +60,15 @@ fn typed_tokens(gguf: &Gguf) -> Result<impl Iterator<Item = (&[u8], i64)>> {
 
 fn byte_level(gguf: &Gguf) -> Result<ModelTokenizer> {
     let pre = gguf.setting(PRE).and_then(Value::as_str).unwrap_or("default");
-    let step = |pattern: &str| Step::pattern(gguf.file(), pattern);
+    let step = |pattern: &str| Step::Pattern(pattern.to_owned());
     // The names llama.cpp gives to pre-tokenizers.
     let (steps, whole_words_first) = match pre {
-        "default" | "gpt-2" | "gpt2" | "olmo" | "mpt" | "phi-2" => (vec![step(GPT2)?], false),
+        "default" | "gpt-2" | "gpt2" | "olmo" | "mpt" | "phi-2" => (vec![step(GPT2)], false),
         "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" => {
-            (vec![Step::Digits { individual: true }, step(GPT2)?], false)
+            (vec![Step::Digits { individual: true }, step(GPT2)], false)
         }
-        "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" => (vec![step(LLAMA3)?], true),
-        "qwen2" | "deepseek-r1-qwen" | "stablelm2" => (vec![step(QWEN2)?], false),
+        "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" => (vec![step(LLAMA3)], true),
+        "qwen2" | "deepseek-r1-qwen" | "stablelm2" => (vec![step(QWEN2)], false),
         other => {
             let what = format!(
                 "pre-tokenizer {other}; default, gpt-2, smollm, starcoder, refact, command-r, \
@@ -75,75 +77,80 @@ fn byte_level(gguf: &Gguf) -> Result<ModelTokenizer> {
             return Err(Error::unsupported(gguf.file(), what));
         }
     };
-    let mut builder = VocabularyBuilder::default();
+    let mut vocabulary = Vocabulary::new(Alphabet::Bytes);
     for (text, token_type) in typed_tokens(gguf)? {
-        let text_bytes = std::str::from_utf8(text).ok().and_then(byte_alphabet::bytes);
-        match (token_type, text_bytes) {
-            (NORMAL, Some(bytes)) => builder.push(Role::Text, &bytes),
-            (USER_DEFINED, _) => builder.push(Role::UserDefined, text),
+        let spelling = spelling(gguf, text)?;
+        match (token_type, byte_alphabet::bytes(spelling)) {
+            (NORMAL, Some(bytes)) => vocabulary.push(Role::Text, spelling, &bytes),
+            (USER_DEFINED, _) => vocabulary.push(Role::UserDefined, spelling, text),
             // Normal tokens outside the alphabet cannot come out of merging.
-            _ => builder.push(Role::Special, text),
+            _ => vocabulary.push(Role::Special, spelling, b""),
         }
     }
-    let vocabulary = builder.build(Alphabet::Bytes);
-    let merges = texts(gguf, MERGES)?;
-    let mut table = PairTable::with_capacity(merges.len());
-    for merge in merges.iter() {
-        let text = std::str::from_utf8(merge).ok();
+    let listed = texts(gguf, MERGES)?;
+    let mut merges = Vec::with_capacity(listed.len());
+    for merge in listed.iter() {
         // The alphabet has no space, so the first one parts the two.
-        let pair = text.and_then(|text| text.split_once(' '));
-        let added = pair.and_then(|(left, right)| {
-            let left = vocabulary.text_token(&byte_alphabet::bytes(left)?)?;
-            let right = vocabulary.text_token(&byte_alphabet::bytes(right)?)?;
-            table.push(left, right, vocabulary.joined(left, right)?);
-            Some(())
-        });
-        if added.is_none() {
-            let found = String::from_utf8_lossy(merge);
-            return Err(Error::setting(gguf.file(), MERGES, "two tokens that join to one", found));
+        let pair = std::str::from_utf8(merge).ok().and_then(|text| text.split_once(' '));
+        match pair.filter(|(left, right)| can_merge(&vocabulary, left, right)) {
+            Some((left, right)) => merges.push((left.to_owned(), right.to_owned())),
+            None => {
+                let found = String::from_utf8_lossy(merge);
+                let expected = "two tokens that join to one";
+                return Err(Error::setting(gguf.file(), MERGES, expected, found));
+            }
         }
     }
-    let splitter = Splitter::new(gguf.file(), &vocabulary, Cuts::Steps(steps))?;
-    Ok(ModelTokenizer::new(vocabulary, splitter, MergeRule::Pairs(table), whole_words_first))
+    ModelTokenizer::new(gguf.file(), vocabulary, Rules { steps, merges, whole_words_first })
+}
+
+fn spelling<'a>(gguf: &Gguf, text: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(text).map_err(|_| missing(gguf, TOKENS, "tokens in UTF-8"))
 }
 
 fn sentence_piece(gguf: &Gguf) -> Result<ModelTokenizer> {
-    let mut builder = VocabularyBuilder::default();
+    let mut vocabulary = Vocabulary::new(Alphabet::Characters);
     for (text, token_type) in typed_tokens(gguf)? {
+        let spelling = spelling(gguf, text)?;
         match token_type {
-            NORMAL => builder.push(Role::Text, &from_json::with_spaces(text)),
-            USER_DEFINED => builder.push(Role::UserDefined, &from_json::with_spaces(text)),
+            NORMAL => vocabulary.push(Role::Text, spelling, &with_spaces(text)),
+            USER_DEFINED => vocabulary.push(Role::UserDefined, spelling, &with_spaces(text)),
             BYTE => {
-                let byte = from_json::named_byte(text)
+                let byte = named_byte(text)
                     .ok_or_else(|| missing(gguf, TOKENS, "a byte token such as <0x0A>"))?;
-                builder.push(Role::Byte, &[byte]);
+                vocabulary.push(Role::Byte, spelling, &[byte]);
             }
-            _ => builder.push(Role::Special, text),
+            _ => vocabulary.push(Role::Special, spelling, b""),
         }
     }
-    let vocabulary = builder.build(Alphabet::Characters);
     let scores = gguf.setting(SCORES).and_then(Value::as_floats);
     let scores = scores
         .filter(|scores| scores.len() == vocabulary.len())
         .ok_or_else(|| missing(gguf, SCORES, "one number a token"))?;
-    let rule = MergeRule::Ranks(ranks(scores));
-    let cuts = Cuts::Between(InnerPairs::new(&vocabulary));
-    let splitter = Splitter::new(gguf.file(), &vocabulary, cuts)?;
-    Ok(ModelTokenizer::new(vocabulary, splitter, rule, false))
+    let merges = merges_by_score(&vocabulary, scores);
+    let rules = Rules { steps: Vec::new(), merges, whole_words_first: false };
+    ModelTokenizer::new(gguf.file(), vocabulary, rules)
 }
 
-/// The highest score has rank 0, equal scores have equal ranks.
-fn ranks(scores: &[f64]) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..scores.len() as u32).collect();
-    let score = |token: u32| scores[token as usize];
-    order.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
-    let mut ranks = vec![0; scores.len()];
-    let mut rank = 0;
-    for (place, token) in order.iter().enumerate() {
-        if place > 0 && score(order[place - 1]).total_cmp(&score(*token)).is_ne() {
-            rank += 1;
+/// SentencePiece has no list of merges: any two tokens merge that together are a token, the one
+/// of the highest score first. As a list: for each token, from the highest score, every way of
+/// cutting it in two tokens.
+fn merges_by_score(vocabulary: &Vocabulary, scores: &[f64]) -> Merges {
+    let mut order: Vec<u32> = vocabulary.of_role(Role::Text).collect();
+    order.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]));
+    let mut merges = Vec::new();
+    for token in order {
+        let whole = vocabulary.spelling(token);
+        // Only the first of equals is ever merged to.
+        if vocabulary.id(whole) != Some(token) {
+            continue;
         }
-        ranks[*token as usize] = rank;
+        for (place, _) in whole.char_indices().skip(1) {
+            let (left, right) = whole.split_at(place);
+            if can_merge(vocabulary, left, right) {
+                merges.push((left.to_owned(), right.to_owned()));
+            }
+        }
     }
-    ranks
+    merges
 }

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::ModelTokenizer;
-use super::merges::{MergeRule, PairTable};
-use super::splitter::{Cuts, GPT2, InnerPairs, Splitter, Step};
-use super::vocabulary::{Alphabet, Role, Vocabulary, VocabularyBuilder};
+use tokenizers::models::bpe::Merges;
+
+use super::vocabulary::{Alphabet, Role, Vocabulary};
+use super::words::{GPT2, Step};
+use super::{ModelTokenizer, Rules};
 use crate::byte_alphabet;
 use crate::error::{Error, Result};
 
@@ -46,14 +47,9 @@ pub(super) fn read(name: &str, json: &[u8]) -> Result<ModelTokenizer> {
         }
     };
     let vocabulary = read_vocabulary(name, &json, model, alphabet)?;
-    let table = read_merges(name, model, &vocabulary)?;
-    let cuts = match alphabet {
-        Alphabet::Bytes => Cuts::Steps(steps),
-        Alphabet::Characters => Cuts::Between(InnerPairs::new(&vocabulary)),
-    };
-    let splitter = Splitter::new(name, &vocabulary, cuts)?;
-    let rule = MergeRule::Pairs(table);
-    Ok(ModelTokenizer::new(vocabulary, splitter, rule, flag("ignore_merges")))
+    let merges = read_merges(name, model, &vocabulary)?;
+    let whole_words_first = flag("ignore_merges");
+    ModelTokenizer::new(name, vocabulary, Rules { steps, merges, whole_words_first })
 }
 
 fn setting(name: &str, key: &str, expected: &str, found: impl ToString) -> Error {
@@ -76,7 +72,7 @@ fn read_pre_tokenizer(name: &str, json: &Value, steps: &mut Vec<Step>) -> Result
         }
         Some("ByteLevel") => {
             if json.get("use_regex").and_then(Value::as_bool).unwrap_or(true) {
-                steps.push(Step::pattern(name, GPT2)?);
+                steps.push(Step::Pattern(GPT2.to_owned()));
             }
             Ok(true)
         }
@@ -91,7 +87,7 @@ fn read_pre_tokenizer(name: &str, json: &Value, steps: &mut Vec<Step>) -> Result
             let inverted = json.get("invert").and_then(Value::as_bool).unwrap_or(false);
             match (pattern.get("Regex").and_then(Value::as_str), behavior, inverted) {
                 (Some(regex), Some("Isolated"), false) | (Some(regex), Some("Removed"), true) => {
-                    steps.push(Step::pattern(name, regex)?);
+                    steps.push(Step::Pattern(regex.to_owned()));
                     Ok(false)
                 }
                 // SentencePiece models converted: spaces have become "▁" by then.
@@ -130,51 +126,45 @@ fn read_vocabulary(
         let special = token.get("special").and_then(Value::as_bool).unwrap_or(false);
         texts.insert(id, (content, Some(special)));
     }
-    let mut builder = VocabularyBuilder::default();
+    let mut vocabulary = Vocabulary::new(alphabet);
     let last = texts.last_key_value().map_or(0, |(id, _)| *id as usize);
     if last > texts.len() + MAX_UNUSED_IDS {
         let expected = format!("ids below {}", texts.len() + MAX_UNUSED_IDS);
         return Err(setting(name, "model.vocab", &expected, last));
     }
     for (id, (text, added)) in texts {
-        while builder.len() < id as usize {
-            builder.push(Role::Special, b"");
+        while vocabulary.len() < id as usize {
+            vocabulary.push(Role::Special, "", b"");
         }
-        push_token(&mut builder, alphabet, text, added);
+        push_token(&mut vocabulary, text, added);
     }
-    Ok(builder.build(alphabet))
+    Ok(vocabulary)
 }
 
 /// `added`: whether special, of an added token.
-fn push_token(
-    builder: &mut VocabularyBuilder,
-    alphabet: Alphabet,
-    text: &str,
-    added: Option<bool>,
-) {
-    match (added, alphabet) {
-        (Some(true), _) => builder.push(Role::Special, text.as_bytes()),
-        (Some(false), Alphabet::Bytes) => builder.push(Role::UserDefined, text.as_bytes()),
-        (Some(false), Alphabet::Characters) => {
-            builder.push(Role::UserDefined, &with_spaces(text.as_bytes()));
-        }
+fn push_token(vocabulary: &mut Vocabulary, text: &str, added: Option<bool>) {
+    let (role, bytes) = match (added, vocabulary.alphabet()) {
+        (Some(true), _) => (Role::Special, Cow::Borrowed(&b""[..])),
+        (Some(false), Alphabet::Bytes) => (Role::UserDefined, Cow::Borrowed(text.as_bytes())),
+        (Some(false), Alphabet::Characters) => (Role::UserDefined, with_spaces(text.as_bytes())),
         (None, Alphabet::Bytes) => match byte_alphabet::bytes(text) {
-            Some(bytes) => builder.push(Role::Text, &bytes),
+            Some(bytes) => (Role::Text, Cow::Owned(bytes)),
             // Outside the alphabet: cannot come out of merging.
-            None => builder.push(Role::Special, text.as_bytes()),
+            None => (Role::Special, Cow::Borrowed(&b""[..])),
         },
         (None, Alphabet::Characters) => match named_byte(text.as_bytes()) {
-            Some(byte) => builder.push(Role::Byte, &[byte]),
-            None => builder.push(Role::Text, &with_spaces(text.as_bytes())),
+            Some(byte) => (Role::Byte, Cow::Owned(vec![byte])),
+            None => (Role::Text, with_spaces(text.as_bytes())),
         },
-    }
+    };
+    vocabulary.push(role, text, &bytes);
 }
 
-fn read_merges(name: &str, model: &Value, vocabulary: &Vocabulary) -> Result<PairTable> {
+fn read_merges(name: &str, model: &Value, vocabulary: &Vocabulary) -> Result<Merges> {
     const KEY: &str = "model.merges";
     let merges = model.get("merges").and_then(Value::as_array);
     let merges = merges.ok_or_else(|| setting(name, KEY, "an array of merges", "nothing"))?;
-    let mut table = PairTable::with_capacity(merges.len());
+    let mut pairs = Vec::with_capacity(merges.len());
     for merge in merges {
         // "a b" in older files, ["a", "b"] in newer ones.
         let pair = match merge {
@@ -186,20 +176,20 @@ fn read_merges(name: &str, model: &Value, vocabulary: &Vocabulary) -> Result<Pai
             _ => None,
         };
         let pair = pair.ok_or_else(|| setting(name, KEY, "two tokens that join to one", merge))?;
-        let token = |text: &str| {
-            let bytes = match vocabulary.alphabet() {
-                Alphabet::Bytes => Cow::Owned(byte_alphabet::bytes(text)?),
-                Alphabet::Characters => with_spaces(text.as_bytes()),
-            };
-            vocabulary.text_token(&bytes)
-        };
         // Merges of user-defined tokens, which are found before merging, lead nowhere here.
-        let (Some(left), Some(right)) = (token(pair.0), token(pair.1)) else { continue };
-        if let Some(joined) = vocabulary.joined(left, right) {
-            table.push(left, right, joined);
+        if can_merge(vocabulary, pair.0, pair.1) {
+            pairs.push((pair.0.to_owned(), pair.1.to_owned()));
         }
     }
-    Ok(table)
+    Ok(pairs)
+}
+
+/// Whether two spellings and both together are tokens that merging may meet.
+pub(super) fn can_merge(vocabulary: &Vocabulary, left: &str, right: &str) -> bool {
+    let text = |spelling: &str| {
+        vocabulary.id(spelling).is_some_and(|id| vocabulary.role(id) == Role::Text)
+    };
+    text(left) && text(right) && text(&format!("{left}{right}"))
 }
 
 /// SentencePiece's text: `▁` stands for a space.

@@ -1,49 +1,47 @@
 //! Bytes to a model's tokens and back, exact for any bytes.
 //!
-//! Byte pair encoding is done here, on bytes, not through the `tokenizers` crate: that one works
-//! on text, normalises it, decodes with loss, panics on some damaged files and keeps alignments
-//! nobody needs here, which makes it several times slower (docs/models.md has the figures). Tests
-//! hold this encoder against it. All vocabularies are brought into one form first: a table of each
-//! token's bytes ([`vocabulary`]). What text looks like inside a vocabulary (GPT-2's alphabet, `▁`
-//! for a space, `<0x0A>` for a byte) ends there, and so does every way of losing a byte.
-//!
-//! Encoding: runs of valid UTF-8 are cut into words as the model's pre-tokenizer does
-//! ([`splitter`]), words are merged ([`merges`]); bytes that are not UTF-8 become single-byte
-//! tokens. Special tokens have no bytes and are never found in text. No token is put before or
-//! after, and no space.
+//! Merging is done by the `tokenizers` crate. That crate works on text and decodes with loss, so
+//! three things are done around it: a table of each token's bytes ([`vocabulary`]), which is the
+//! only way back from tokens; bytes that are not UTF-8 become single-byte tokens; and what comes
+//! out is compared with what went in, piece by piece, so that a piece which does not come back is
+//! encoded byte by byte. Normalizers are left out, special tokens are not known to it (text that
+//! spells one is text), and no token or space is put before or after.
 
 mod from_gguf;
 mod from_json;
-mod merges;
-mod splitter;
 mod vocabulary;
-
-use std::collections::HashMap;
+mod words;
 
 use finezip_core::{Fingerprint, TokenId, Tokenizer};
+use tokenizers::AddedToken;
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use merges::{MergeRule, Scratch};
-use splitter::Splitter;
-use vocabulary::Vocabulary;
+use vocabulary::{Alphabet, Role, Vocabulary};
+use words::{InnerPairs, Step};
 
-/// Words longer than this are merged each time they occur.
-const CACHED_WORD_BYTES: usize = 48;
-/// Words the cache of one call holds.
-const CACHED_WORDS: usize = 1 << 16;
-/// Words are cut here even where the pre-tokenizer would go on, so that no text takes much memory.
-const MAX_WORD_BYTES: usize = 1 << 15;
+/// Text is encoded in pieces of about this many bytes: beyond it the crate gets slower.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// A model's tokenizer.
 #[derive(Debug)]
 pub struct ModelTokenizer {
     vocabulary: Vocabulary,
-    splitter: Splitter,
-    merges: MergeRule,
+    encoder: tokenizers::Tokenizer,
+    /// Where text without words may be cut.
+    inner_pairs: Option<InnerPairs>,
+    fingerprint: Fingerprint,
+}
+
+/// What the model's files say of merging.
+struct Rules {
+    /// How text is cut into words, for byte-level vocabularies.
+    steps: Vec<Step>,
+    /// Spellings of what is merged, best first.
+    merges: Merges,
     /// Whether a word that is a token is that token, whatever its merges say (Llama 3).
     whole_words_first: bool,
-    fingerprint: Fingerprint,
 }
 
 impl ModelTokenizer {
@@ -69,20 +67,34 @@ impl ModelTokenizer {
         from_json::read(name, json)
     }
 
-    fn new(
-        vocabulary: Vocabulary,
-        splitter: Splitter,
-        merges: MergeRule,
-        whole_words_first: bool,
-    ) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"finezip tokenizer 1\0");
-        vocabulary.hash(&mut hasher);
-        splitter.hash(&mut hasher);
-        merges.hash(&mut hasher);
-        hasher.update(&[u8::from(whole_words_first)]);
-        let fingerprint = Fingerprint(*hasher.finalize().as_bytes());
-        Self { vocabulary, splitter, merges, whole_words_first, fingerprint }
+    fn new(file: &str, vocabulary: Vocabulary, rules: Rules) -> Result<Self> {
+        let fingerprint = fingerprint(&vocabulary, &rules);
+        let unusable =
+            |error: tokenizers::Error| Error::unsupported(file, format!("its vocabulary: {error}"));
+        let merged = vocabulary.of_role(Role::Text).chain(vocabulary.of_role(Role::Byte));
+        let mut ids = Vocab::default();
+        for token in merged {
+            ids.entry(vocabulary.spelling(token).to_owned()).or_insert(token);
+        }
+        let characters = vocabulary.alphabet() == Alphabet::Characters;
+        let model = BPE::builder()
+            .vocab_and_merges(ids, rules.merges)
+            .byte_fallback(characters)
+            .ignore_merges(rules.whole_words_first)
+            .build()
+            .map_err(unusable)?;
+        let mut encoder = tokenizers::Tokenizer::new(model);
+        if !characters {
+            encoder.with_pre_tokenizer(Some(words::byte_level(file, &rules.steps)?));
+        }
+        let user_defined: Vec<AddedToken> = vocabulary
+            .of_role(Role::UserDefined)
+            .filter(|token| !vocabulary.bytes(*token).is_empty())
+            .map(|token| AddedToken::from(vocabulary.spelling(token), false).normalized(false))
+            .collect();
+        encoder.add_tokens(user_defined).map_err(unusable)?;
+        let inner_pairs = characters.then(|| InnerPairs::new(&vocabulary));
+        Ok(Self { vocabulary, encoder, inner_pairs, fingerprint })
     }
 
     /// The special token of this text, such as `<|endoftext|>`.
@@ -90,18 +102,82 @@ impl ModelTokenizer {
         self.vocabulary.special(text)
     }
 
-    /// Appends the tokens of one word.
-    fn encode_word(&self, word: &[u8], scratch: &mut Scratch, tokens: &mut Vec<TokenId>) {
-        if self.whole_words_first
-            && let Some(token) = self.vocabulary.text_token(word)
-        {
-            tokens.push(token);
-            return;
+    /// Appends the tokens of a piece, or of its bytes where those do not give it back.
+    fn encode_piece(&self, piece: &str, tokens: &mut Vec<TokenId>) {
+        let start = tokens.len();
+        let encoded = match self.vocabulary.alphabet() {
+            Alphabet::Bytes => self.encoder.encode_fast(piece, false),
+            // In text, the mark itself is no space: the comparison below sends it to its bytes.
+            Alphabet::Characters => self.encoder.encode_fast(piece.replace(' ', "▁"), false),
+        };
+        if let Ok(encoded) = encoded {
+            tokens.extend_from_slice(encoded.get_ids());
         }
-        scratch.start();
-        self.vocabulary.first_symbols(word, scratch);
-        self.merges.merge(&self.vocabulary, scratch, tokens);
+        let mut rest = piece.as_bytes();
+        for token in &tokens[start..] {
+            match rest.strip_prefix(self.vocabulary.bytes(*token)) {
+                Some(after) if after.len() < rest.len() => rest = after,
+                _ => break,
+            }
+        }
+        let spelled: usize =
+            tokens[start..].iter().map(|token| self.vocabulary.bytes(*token).len()).sum();
+        if !rest.is_empty() || spelled != piece.len() {
+            tokens.truncate(start);
+            // A byte without a token is left out; the caller compares and takes another road.
+            let bytes = piece.bytes();
+            tokens.extend(bytes.filter_map(|byte| self.vocabulary.byte_token(byte)));
+        }
     }
+
+    /// Where to end the piece that `text` begins with: a place that no token crosses, if there is
+    /// one.
+    fn piece_end(&self, text: &str) -> usize {
+        if text.len() <= PIECE_BYTES && self.inner_pairs.is_none() {
+            return text.len();
+        }
+        let bytes = text.as_bytes();
+        let limit = text.len().min(PIECE_BYTES);
+        let place = match &self.inner_pairs {
+            // Without words the shortest pieces are the fastest.
+            Some(pairs) => (1..limit)
+                .find(|&i| text.is_char_boundary(i) && pairs.may_cut(bytes[i - 1], bytes[i])),
+            // No pre-tokenizer has a word that goes on from a letter to a space.
+            None => {
+                (1..limit).rev().find(|&i| bytes[i] == b' ' && bytes[i - 1].is_ascii_alphabetic())
+            }
+        };
+        let whole_character = || (1..=limit).rev().find(|&i| text.is_char_boundary(i));
+        place.or_else(whole_character).unwrap_or(text.len())
+    }
+}
+
+/// A hash of everything that decides how bytes become tokens.
+fn fingerprint(vocabulary: &Vocabulary, rules: &Rules) -> Fingerprint {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"finezip tokenizer 1\0");
+    vocabulary.hash(&mut hasher);
+    for step in &rules.steps {
+        match step {
+            Step::Pattern(source) => {
+                hasher.update(b"pattern\0");
+                hasher.update(&(source.len() as u64).to_le_bytes());
+                hasher.update(source.as_bytes());
+            }
+            Step::Digits { individual } => {
+                hasher.update(&[b'd', u8::from(*individual)]);
+            }
+        }
+    }
+    hasher.update(&(rules.merges.len() as u64).to_le_bytes());
+    for (left, right) in &rules.merges {
+        hasher.update(left.as_bytes());
+        hasher.update(b" ");
+        hasher.update(right.as_bytes());
+        hasher.update(b"\0");
+    }
+    hasher.update(&[u8::from(rules.whole_words_first)]);
+    Fingerprint(*hasher.finalize().as_bytes())
 }
 
 impl Tokenizer for ModelTokenizer {
@@ -114,28 +190,14 @@ impl Tokenizer for ModelTokenizer {
     }
 
     fn encode(&self, bytes: &[u8], tokens: &mut Vec<TokenId>) -> finezip_core::Result<()> {
-        let mut scratch = Scratch::default();
-        let mut cache: HashMap<&[u8], (usize, usize)> = HashMap::new();
-        tokens.reserve(bytes.len() / 4);
+        tokens.reserve(bytes.len() / 3);
         for chunk in bytes.utf8_chunks() {
-            self.splitter.words(chunk.valid(), &self.vocabulary, &mut |word| match word {
-                splitter::Piece::Token(token) => tokens.push(token),
-                splitter::Piece::Word(word) => {
-                    // The cache remembers where in `tokens` a word has been encoded before.
-                    if let Some((start, end)) = cache.get(word.as_bytes()) {
-                        tokens.extend_from_within(*start..*end);
-                        return;
-                    }
-                    let start = tokens.len();
-                    for part in parts(word) {
-                        self.encode_word(part.as_bytes(), &mut scratch, tokens);
-                    }
-                    if word.len() <= CACHED_WORD_BYTES && cache.len() < CACHED_WORDS {
-                        cache.insert(word.as_bytes(), (start, tokens.len()));
-                    }
-                }
-            });
-            // A byte without a token is left out; the caller compares and takes another road.
+            let mut rest = chunk.valid();
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(self.piece_end(rest));
+                self.encode_piece(piece, tokens);
+                rest = after;
+            }
             let lone = chunk.invalid().iter();
             tokens.extend(lone.filter_map(|byte| self.vocabulary.byte_token(*byte)));
         }
@@ -157,20 +219,6 @@ impl Tokenizer for ModelTokenizer {
     fn token_bytes(&self, token: TokenId) -> &[u8] {
         self.vocabulary.bytes(token)
     }
-}
-
-/// A word in pieces of at most [`MAX_WORD_BYTES`], cut between characters.
-fn parts(word: &str) -> impl Iterator<Item = &str> {
-    let mut rest = word;
-    std::iter::from_fn(move || {
-        let mut end = rest.len().min(MAX_WORD_BYTES);
-        while !rest.is_char_boundary(end) {
-            end -= 1;
-        }
-        let (part, tail) = rest.split_at(end);
-        rest = tail;
-        (!part.is_empty()).then_some(part)
-    })
 }
 
 #[cfg(test)]

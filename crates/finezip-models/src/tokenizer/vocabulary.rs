@@ -1,8 +1,8 @@
-//! The table of what bytes each token stands for, and the ways of finding a token by its bytes.
+//! The table of what bytes each token stands for.
+
+use std::collections::HashMap;
 
 use finezip_core::TokenId;
-
-use super::merges::Scratch;
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,98 +17,62 @@ pub(super) enum Role {
     Special,
 }
 
-/// How words begin: as bytes, or as the characters that are tokens.
+/// What text looks like inside a vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alphabet {
-    /// Every byte is a symbol (byte-level BPE).
+    /// GPT-2's: a character for each byte (byte-level BPE).
     Bytes,
-    /// Every character that is a token is a symbol, of others each byte (SentencePiece's BPE with
+    /// Characters, `▁` for a space, and tokens for the bytes of others (SentencePiece's BPE with
     /// byte fallback).
     Characters,
 }
 
-/// Bytes of all tokens in one allocation, and an index of those that text is made of.
+/// All tokens, by id: their bytes, and how the model's files spell them.
 #[derive(Debug)]
 pub(super) struct Vocabulary {
     bytes: Vec<u8>,
     ends: Vec<u32>,
     roles: Vec<Role>,
-    specials: Vec<(String, TokenId)>,
+    spellings: Vec<String>,
+    ids: HashMap<String, TokenId>,
     alphabet: Alphabet,
     byte_tokens: [Option<TokenId>; 256],
-    /// Open addressing over ids of text tokens, a power of two long; `EMPTY` where free.
-    slots: Vec<u32>,
-}
-
-const EMPTY: u32 = u32::MAX;
-
-/// Collects tokens in the order of their ids.
-#[derive(Debug, Default)]
-pub(super) struct VocabularyBuilder {
-    bytes: Vec<u8>,
-    ends: Vec<u32>,
-    roles: Vec<Role>,
-    specials: Vec<(String, TokenId)>,
-}
-
-impl VocabularyBuilder {
-    /// The number of tokens so far: the next id.
-    pub(super) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Adds the next token. Files are far smaller than 4 GB here (their readers see to it).
-    pub(super) fn push(&mut self, role: Role, bytes: &[u8]) {
-        if role != Role::Special {
-            self.bytes.extend_from_slice(bytes);
-        } else if let Ok(text) = std::str::from_utf8(bytes) {
-            self.specials.push((text.to_owned(), self.ends.len() as TokenId));
-        }
-        self.ends.push(self.bytes.len() as u32);
-        self.roles.push(role);
-    }
-
-    pub(super) fn build(self, alphabet: Alphabet) -> Vocabulary {
-        let slots = (self.ends.len() * 2).next_power_of_two();
-        let mut vocabulary = Vocabulary {
-            bytes: self.bytes,
-            ends: self.ends,
-            roles: self.roles,
-            specials: self.specials,
-            alphabet,
-            byte_tokens: [None; 256],
-            slots: vec![EMPTY; slots],
-        };
-        vocabulary.index();
-        vocabulary
-    }
 }
 
 impl Vocabulary {
-    fn index(&mut self) {
-        let mut text_bytes = [None; 256];
-        for id in 0..self.ends.len() as TokenId {
-            let role = self.role(id);
-            if let [byte] = *self.bytes(id) {
-                let table = match role {
-                    Role::Byte => &mut self.byte_tokens,
-                    _ => &mut text_bytes,
-                };
-                table[usize::from(byte)].get_or_insert(id);
-            }
-            if role == Role::Text && !self.bytes(id).is_empty() {
-                let (slot, taken) = self.find(self.bytes(id), &[]);
-                // Of equal tokens the first is used.
-                if taken.is_none() {
-                    self.slots[slot] = id;
-                }
-            }
-        }
-        for (byte, token) in self.byte_tokens.iter_mut().enumerate() {
-            *token = token.or(text_bytes[byte]);
+    /// A vocabulary without tokens.
+    pub(super) fn new(alphabet: Alphabet) -> Self {
+        Self {
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            roles: Vec::new(),
+            spellings: Vec::new(),
+            ids: HashMap::new(),
+            alphabet,
+            byte_tokens: [None; 256],
         }
     }
 
+    /// Adds the next token. Files are far smaller than 4 GB here (their readers see to it).
+    pub(super) fn push(&mut self, role: Role, spelling: &str, bytes: &[u8]) {
+        let id = self.ends.len() as TokenId;
+        if role != Role::Special {
+            self.bytes.extend_from_slice(bytes);
+            if let [byte] = *bytes {
+                let token = &mut self.byte_tokens[usize::from(byte)];
+                // A token made for bytes is better than one of text; of equals, the first.
+                if token.is_none_or(|old| role == Role::Byte && self.roles[old as usize] != role) {
+                    *token = Some(id);
+                }
+            }
+        }
+        self.ends.push(self.bytes.len() as u32);
+        self.roles.push(role);
+        self.spellings.push(spelling.to_owned());
+        self.ids.entry(spelling.to_owned()).or_insert(id);
+    }
+
+    /// The number of tokens.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
@@ -129,69 +93,23 @@ impl Vocabulary {
         self.roles.get(token as usize).copied().unwrap_or(Role::Special)
     }
 
+    /// How the model's files spell a token.
+    pub(super) fn spelling(&self, token: TokenId) -> &str {
+        self.spellings.get(token as usize).map_or("", String::as_str)
+    }
+
+    /// The token of that spelling, the first of equals.
+    pub(super) fn id(&self, spelling: &str) -> Option<TokenId> {
+        self.ids.get(spelling).copied()
+    }
+
     pub(super) fn special(&self, text: &str) -> Option<TokenId> {
-        self.specials.iter().find(|(special, _)| special == text).map(|(_, token)| *token)
+        self.id(text).filter(|token| self.role(*token) == Role::Special)
     }
 
     /// The token of a single byte: one made for bytes, else one of text.
     pub(super) fn byte_token(&self, byte: u8) -> Option<TokenId> {
         self.byte_tokens[usize::from(byte)]
-    }
-
-    /// The text token with these bytes.
-    pub(super) fn text_token(&self, bytes: &[u8]) -> Option<TokenId> {
-        self.find(bytes, &[]).1
-    }
-
-    /// The text token whose bytes are those of `left` and `right`.
-    pub(super) fn joined(&self, left: TokenId, right: TokenId) -> Option<TokenId> {
-        self.find(self.bytes(left), self.bytes(right)).1
-    }
-
-    /// The slot where `left` followed by `right` is or would be, and what is there.
-    fn find(&self, left: &[u8], right: &[u8]) -> (usize, Option<TokenId>) {
-        let hash = left.iter().chain(right).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        let mask = self.slots.len() - 1;
-        let mut slot = (hash ^ hash >> 29) as usize & mask;
-        loop {
-            let token = self.slots[slot];
-            if token == EMPTY {
-                return (slot, None);
-            }
-            let bytes = self.bytes(token);
-            if bytes.len() == left.len() + right.len()
-                && bytes.starts_with(left)
-                && bytes.ends_with(right)
-            {
-                return (slot, Some(token));
-            }
-            slot = (slot + 1) & mask;
-        }
-    }
-
-    /// The symbols a word has before merging.
-    pub(super) fn first_symbols(&self, word: &[u8], scratch: &mut Scratch) {
-        match self.alphabet {
-            Alphabet::Bytes => {
-                word.iter().filter_map(|byte| self.byte_token(*byte)).for_each(|t| scratch.push(t));
-            }
-            Alphabet::Characters => {
-                let mut rest = word;
-                while !rest.is_empty() {
-                    let (character, tail) = rest.split_at(character_bytes(rest));
-                    rest = tail;
-                    match self.text_token(character) {
-                        Some(token) => scratch.push(token),
-                        None => {
-                            let bytes = character.iter();
-                            bytes.filter_map(|b| self.byte_token(*b)).for_each(|t| scratch.push(t));
-                        }
-                    }
-                }
-            }
-        }
     }
 
     /// All tokens of a role.
@@ -209,10 +127,4 @@ impl Vocabulary {
         let roles: Vec<u8> = self.roles.iter().map(|role| *role as u8).collect();
         hasher.update(&roles);
     }
-}
-
-/// Bytes of the first character of valid UTF-8.
-fn character_bytes(text: &[u8]) -> usize {
-    let continued = text.iter().skip(1).take_while(|byte| **byte & 0xc0 == 0x80);
-    1 + continued.count()
 }

@@ -5,7 +5,8 @@ use std::arch::x86_64::*;
 use super::super::int8::PANEL;
 use super::gemm::sums;
 
-/// Query bytes times blocks of keys; see [`super::super::attention`].
+/// Query bytes times blocks of keys; see [`super::super::attention`]. Asks for half as many bytes at
+/// `ahead`, which is only an address.
 ///
 /// # Safety
 /// The CPU must have AVX-512 F, BW, VL and VNNI.
@@ -13,6 +14,7 @@ use super::gemm::sums;
 pub(in super::super) unsafe fn score_sums(
     queries: &[u8],
     keys: &[u8],
+    ahead: *const u8,
     shape: [usize; 3],
     dots: &mut [i32],
 ) {
@@ -28,14 +30,17 @@ pub(in super::super) unsafe fn score_sums(
         while block < blocks {
             let together = (blocks - block).min(if count > 6 { 3 } else { 4 });
             let keys = &keys[block * block_bytes..][..together * block_bytes];
+            // One block is asked for in the time of four.
+            let ahead = ahead.wrapping_add(block / 4 * block_bytes);
+            let ahead = (ahead as usize).wrapping_sub(keys.as_ptr() as usize);
             let dots = &mut dots[row * stride + block * PANEL..];
             // SAFETY: the CPU has the instructions.
             unsafe {
                 match together {
-                    1 => score_tile::<1>(count, queries, keys, width, stride, dots),
-                    2 => score_tile::<2>(count, queries, keys, width, stride, dots),
-                    3 => score_tile::<3>(count, queries, keys, width, stride, dots),
-                    _ => score_tile::<4>(count, queries, keys, width, stride, dots),
+                    1 => score_tile::<1>(count, queries, keys, ahead, shape, dots),
+                    2 => score_tile::<2>(count, queries, keys, ahead, shape, dots),
+                    3 => score_tile::<3>(count, queries, keys, ahead, shape, dots),
+                    _ => score_tile::<4>(count, queries, keys, ahead, shape, dots),
                 }
             }
             block += together;
@@ -49,17 +54,19 @@ unsafe fn score_tile<const BLOCKS: usize>(
     rows: usize,
     queries: &[u8],
     keys: &[u8],
-    width: usize,
-    stride: usize,
+    ahead: usize,
+    shape: [usize; 3],
     dots: &mut [i32],
 ) {
+    let [_, width, stride] = shape;
     macro_rules! tile {
         ($rows:literal) => {{
             let blocks: [&[u8]; BLOCKS] =
                 std::array::from_fn(|block| &keys[block * PANEL * width..][..PANEL * width]);
             // SAFETY: `queries` holds this many rows and each block `width / 4` steps.
-            let sums =
-                unsafe { sums::<$rows, BLOCKS, 0>(queries.as_ptr(), width, &blocks, width / 4, 0) };
+            let sums = unsafe {
+                sums::<$rows, BLOCKS, 1>(queries.as_ptr(), width, &blocks, width / 4, ahead)
+            };
             for (row, sums) in sums.into_iter().enumerate() {
                 let dots = dots[row * stride..][..BLOCKS * PANEL].chunks_exact_mut(PANEL);
                 for (dots, sum) in dots.zip(sums) {
@@ -81,7 +88,8 @@ unsafe fn score_tile<const BLOCKS: usize>(
     }
 }
 
-/// Weight bytes times blocks of values; see [`super::super::attention`].
+/// Weight bytes times blocks of values; see [`super::super::attention`]. Asks for half as many bytes at
+/// `ahead`, which is only an address.
 ///
 /// # Safety
 /// The CPU must have AVX-512 F, BW, VL and VNNI.
@@ -89,6 +97,7 @@ unsafe fn score_tile<const BLOCKS: usize>(
 pub(in super::super) unsafe fn value_sums(
     weights: &[u8],
     values: &[u8],
+    ahead: *const u8,
     shape: [usize; 3],
     sums: &mut [i32],
 ) {
@@ -104,14 +113,15 @@ pub(in super::super) unsafe fn value_sums(
             let columns = (width - column).min(if count > 6 { 48 } else { 64 });
             let weights = &weights[row * stride..];
             let values = &values[4 * column..];
+            let ahead = ahead.wrapping_add(2 * column);
             let sums = &mut sums[row * width + column..];
             // SAFETY: the CPU has the instructions; the tile is within what was asserted.
             unsafe {
                 match columns / 16 {
-                    1 => value_tile::<1>(count, weights, stride, values, width, quads, sums),
-                    2 => value_tile::<2>(count, weights, stride, values, width, quads, sums),
-                    3 => value_tile::<3>(count, weights, stride, values, width, quads, sums),
-                    _ => value_tile::<4>(count, weights, stride, values, width, quads, sums),
+                    1 => value_tile::<1>(count, weights, values, ahead, quads, shape, sums),
+                    2 => value_tile::<2>(count, weights, values, ahead, quads, shape, sums),
+                    3 => value_tile::<3>(count, weights, values, ahead, quads, shape, sums),
+                    _ => value_tile::<4>(count, weights, values, ahead, quads, shape, sums),
                 }
             }
             column += columns;
@@ -124,12 +134,13 @@ pub(in super::super) unsafe fn value_sums(
 unsafe fn value_tile<const PANELS: usize>(
     rows: usize,
     weights: &[u8],
-    stride: usize,
     values: &[u8],
-    width: usize,
+    ahead: *const u8,
     quads: usize,
+    shape: [usize; 3],
     sums: &mut [i32],
 ) {
+    let [_, width, stride] = shape;
     macro_rules! tile {
         ($rows:literal) => {{
             let mut tile = [[_mm512_setzero_si512(); PANELS]; $rows];
@@ -137,6 +148,10 @@ unsafe fn value_tile<const PANELS: usize>(
                 // SAFETY: the caller asserted that all rows, quads and columns are there.
                 unsafe {
                     let values = values.as_ptr().add(quad * 4 * width);
+                    for line in 0..PANELS / 2 {
+                        let address = ahead.wrapping_add(quad * 2 * width + 64 * line);
+                        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+                    }
                     let columns: [__m512i; PANELS] = std::array::from_fn(|panel| {
                         _mm512_loadu_si512(values.add(64 * panel).cast())
                     });

@@ -9,6 +9,12 @@ use super::super::int8::{Int8Job, OFFSET, PANEL, panels_together, tile_rows};
 /// Bytes of a panel for one group of four along the depth.
 const STEP: usize = 64;
 
+/// Up to so many rows, memory is the bound and panels are read one after the other.
+const STREAMED_ROWS: usize = 3;
+
+/// How far ahead a stream of panels asks for memory, in bytes.
+const STREAM_AHEAD: usize = 4096;
+
 /// All rows of the job times the channels of these panels.
 ///
 /// # Safety
@@ -16,9 +22,22 @@ const STEP: usize = 64;
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(in super::super) unsafe fn gemm_int8(job: &Int8Job<'_>, panels: Range<usize>) {
     let mut maxima = job.maxima.map(|maxima| vec![[i32::MIN; PANEL]; maxima.len()]);
-    let together = panels_together(job.x.rows());
+    let rows = job.x.rows();
+    let together = panels_together(rows);
     let mut first = panels.start;
     while first < panels.end {
+        if rows <= STREAMED_ROWS {
+            // SAFETY: the CPU has the instructions and the panels are this task's.
+            unsafe {
+                match rows {
+                    1 => streamed::<1>(job, first, &mut maxima.as_deref_mut()),
+                    2 => streamed::<2>(job, first, &mut maxima.as_deref_mut()),
+                    _ => streamed::<3>(job, first, &mut maxima.as_deref_mut()),
+                }
+            }
+            first += 1;
+            continue;
+        }
         let count = together.min(panels.end - first);
         // SAFETY: the CPU has the instructions and the panels are this task's.
         unsafe {
@@ -89,6 +108,47 @@ unsafe fn columns<const PANELS: usize>(
     }
 }
 
+/// All rows times one panel: a single stream of memory, whose prefetchers then run far ahead. Four
+/// sums a row take turns along the depth, so that none waits for itself.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn streamed<const ROWS: usize>(
+    job: &Int8Job<'_>,
+    panel: usize,
+    maxima: &mut Option<&mut [[i32; PANEL]]>,
+) {
+    const TURNS: usize = 4;
+    let weights = job.weights.panel(panel);
+    let (groups, stride) = (job.weights.groups(), job.x.stride());
+    let x = job.x.padded();
+    assert!(x.len() == ROWS * stride && groups * 4 <= stride && weights.len() == groups * STEP);
+    let mut sums = [[_mm512_setzero_si512(); TURNS]; ROWS];
+    // SAFETY: groups are within the panel and the rows, as asserted; a prefetch of any address
+    // is harmless.
+    let mut step = |group: usize, turn: usize| unsafe {
+        let weights = weights.as_ptr().wrapping_add(group * STEP);
+        _mm_prefetch::<_MM_HINT_T1>(weights.wrapping_add(STREAM_AHEAD).cast());
+        let columns = _mm512_load_si512(weights.cast());
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let four = x.as_ptr().add(row * stride + group * 4).cast::<i32>().read_unaligned();
+            sums[turn] = _mm512_dpbusd_epi32(sums[turn], columns, _mm512_set1_epi32(four));
+        }
+    };
+    let whole = groups / TURNS * TURNS;
+    for group in (0..whole).step_by(TURNS) {
+        for turn in 0..TURNS {
+            step(group + turn, turn);
+        }
+    }
+    for group in whole..groups {
+        step(group, 0);
+    }
+    for (row, [a, b, c, d]) in sums.into_iter().enumerate() {
+        let sum = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
+        // SAFETY: the panel is this task's.
+        unsafe { finish(job, row, panel, [sum], maxima) };
+    }
+}
+
 /// Which of the next panels a tile asks for, a line a step.
 #[derive(Clone, Copy)]
 enum Ahead {
@@ -124,36 +184,53 @@ unsafe fn tile_product<const ROWS: usize, const PANELS: usize>(
         }
     };
     for (row, sums) in tile.zip(sums) {
-        let surplus = _mm512_set1_epi32(OFFSET.wrapping_mul(job.x.sums()[row]));
-        let scale = _mm512_set1_ps(job.x.scales()[row]);
-        for (panel, sum) in (first..).zip(sums) {
-            let channels = job.weights.panel_channels(panel);
-            let mask = 0xffff_u16 >> (PANEL - channels.len());
-            let scales = &job.weights.scales()[channels.clone()];
-            // SAFETY: the panel is this task's, which takes one segment at a time; the masks end
-            // loads and stores where the slices end.
-            unsafe {
-                let out = job.out.segment(row, channels.start, channels.len());
-                let channel_scales = _mm512_maskz_loadu_ps(mask, scales.as_ptr());
-                let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, surplus));
-                let mut product = _mm512_mul_ps(_mm512_mul_ps(sum, scale), channel_scales);
-                if job.add {
-                    product = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out.as_ptr()), product);
-                }
-                _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, product);
-                if let Some(maxima) = maxima {
-                    let bits = _mm512_castps_si512(product);
-                    let flip = _mm512_srli_epi32::<1>(_mm512_srai_epi32::<31>(bits));
-                    let keys = _mm512_xor_si512(bits, flip);
-                    let lanes = maxima[row].as_mut_ptr().cast();
-                    let largest = _mm512_mask_max_epi32(
-                        _mm512_loadu_si512(lanes),
-                        mask,
-                        _mm512_loadu_si512(lanes),
-                        keys,
-                    );
-                    _mm512_storeu_si512(lanes, largest);
-                }
+        // SAFETY: the panels are this task's.
+        unsafe { finish(job, row, first, sums, maxima) };
+    }
+}
+
+/// Stores a row's outputs of some panels from their sums.
+///
+/// # Safety
+/// No other task may have these panels.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn finish<const PANELS: usize>(
+    job: &Int8Job<'_>,
+    row: usize,
+    first: usize,
+    sums: [__m512i; PANELS],
+    maxima: &mut Option<&mut [[i32; PANEL]]>,
+) {
+    let surplus = _mm512_set1_epi32(OFFSET.wrapping_mul(job.x.sums()[row]));
+    let scale = _mm512_set1_ps(job.x.scales()[row]);
+    for (panel, sum) in (first..).zip(sums) {
+        let channels = job.weights.panel_channels(panel);
+        let mask = 0xffff_u16 >> (PANEL - channels.len());
+        let scales = &job.weights.scales()[channels.clone()];
+        // SAFETY: the panel is this task's, which takes one segment at a time; the masks end
+        // loads and stores where the slices end.
+        unsafe {
+            let out = job.out.segment(row, channels.start, channels.len());
+            let channel_scales = _mm512_maskz_loadu_ps(mask, scales.as_ptr());
+            let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, surplus));
+            let mut product = _mm512_mul_ps(_mm512_mul_ps(sum, scale), channel_scales);
+            if job.add {
+                product = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out.as_ptr()), product);
+            }
+            _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, product);
+            if let Some(maxima) = maxima {
+                let bits = _mm512_castps_si512(product);
+                let flip = _mm512_srli_epi32::<1>(_mm512_srai_epi32::<31>(bits));
+                let keys = _mm512_xor_si512(bits, flip);
+                let lanes = maxima[row].as_mut_ptr().cast();
+                let largest = _mm512_mask_max_epi32(
+                    _mm512_loadu_si512(lanes),
+                    mask,
+                    _mm512_loadu_si512(lanes),
+                    keys,
+                );
+                _mm512_storeu_si512(lanes, largest);
             }
         }
     }
@@ -180,8 +257,8 @@ pub(super) unsafe fn sums<const ROWS: usize, const PANELS: usize, const AHEAD: u
         // SAFETY: in range by the caller's promise; a prefetch of any address is harmless.
         unsafe {
             for weights in weights.iter().take(AHEAD) {
-                let address = weights.wrapping_add(ahead + group * STEP);
-                _mm_prefetch::<_MM_HINT_T0>(address.cast());
+                let address = weights.wrapping_add(ahead.wrapping_add(group * STEP));
+                _mm_prefetch::<_MM_HINT_T1>(address.cast());
             }
             let columns: [__m512i; PANELS] = std::array::from_fn(|panel| {
                 _mm512_load_si512(weights[panel].add(group * STEP).cast())

@@ -1,0 +1,270 @@
+//! The steps of attention for one query and the group of heads that share keys and values.
+
+use std::ops::Range;
+
+use super::super::aligned::LINE;
+use super::super::int8::{OFFSET, PANEL, from_order_key, order_key};
+use super::super::isa::{Isa, Kind};
+use super::super::kv_cache::KvHead;
+use super::super::prefetch::prefetch;
+use super::super::scalar;
+#[cfg(target_arch = "x86_64")]
+use super::super::{avx2, avx512};
+use super::steps::{
+    DENOMINATOR_SCALE, finish, largest_key, powers, score_span_8, score_span_15, split_query,
+    split_weights,
+};
+use super::{QueryPrecision, Segment};
+
+/// Queries of one group as bytes, and what goes with them.
+#[derive(Default)]
+struct QueryBytes {
+    /// `[group][planes][head_width]`: the bytes of each query head, high ones first.
+    bytes: Vec<u8>,
+    /// `scale_q` of each query head.
+    scales: Vec<f32>,
+    /// 128 * sum of Q of each query head.
+    surplus: Vec<i32>,
+}
+
+impl QueryBytes {
+    fn fill(&mut self, call: &Call<'_>, queries: &[f32]) {
+        let planes = call.precision.planes();
+        let largest = call.precision.largest();
+        self.bytes.resize(planes * queries.len(), 0);
+        self.scales.clear();
+        self.surplus.clear();
+        let rows = queries.chunks_exact(call.head_width);
+        for (query, bytes) in rows.zip(self.bytes.chunks_exact_mut(planes * call.head_width)) {
+            let (high, low) = bytes.split_at_mut((planes - 1) * call.head_width);
+            let (maximum, sum) = split_query(call.isa, query, largest, high, low);
+            self.scales.push(maximum / largest * call.scale);
+            self.surplus.push(OFFSET.wrapping_mul(sum));
+        }
+    }
+}
+
+/// Buffers kept between the queries of a task.
+#[derive(Default)]
+pub(super) struct Scratch {
+    main: QueryBytes,
+    sink: QueryBytes,
+    /// Value scales by position, zero where nothing is seen.
+    value_scales: Vec<f32>,
+    /// `[group][planes][positions]`
+    dots: Vec<i32>,
+    /// `[group][positions]`: scores, then weights.
+    scores: Vec<f32>,
+    /// `[group][2][positions]`
+    weights: Vec<u8>,
+    /// What step 7 multiplies each query head's output with.
+    factors: Vec<f32>,
+    /// `[group][2][head_width]`
+    sums: Vec<i32>,
+}
+
+/// One head of the cache and the group of query heads that read it.
+pub(super) struct Call<'a> {
+    pub(super) isa: Isa,
+    pub(super) cached: KvHead<'a>,
+    pub(super) head_width: usize,
+    pub(super) group: usize,
+    /// The scale of scores times log2 e.
+    pub(super) scale: f32,
+    pub(super) precision: QueryPrecision,
+    /// What the next call will read, asked for while this one computes: bounds on memory are then
+    /// met all the time instead of at the start of each call.
+    pub(super) next: KvHead<'a>,
+}
+
+/// A segment in whole blocks: `first_block..end_block` of the cache stand at `position..` of the
+/// scratch, and `skip` positions there come before the segment.
+struct Span {
+    first_block: usize,
+    blocks: usize,
+    position: usize,
+    skip: usize,
+    length: usize,
+    sink: bool,
+}
+
+impl Span {
+    fn positions(&self) -> Range<usize> {
+        self.position..self.position + self.blocks * PANEL
+    }
+
+    /// Positions of what is seen.
+    fn seen(&self) -> Range<usize> {
+        self.position + self.skip..self.position + self.skip + self.length
+    }
+
+    /// Slots of what is seen.
+    fn slots(&self) -> Range<usize> {
+        let start = self.first_block * PANEL + self.skip;
+        start..start + self.length
+    }
+
+    /// Slots of the whole blocks.
+    fn block_slots(&self) -> Range<usize> {
+        self.first_block * PANEL..(self.first_block + self.blocks) * PANEL
+    }
+}
+
+impl Call<'_> {
+    /// Runs all steps; `out` is `[group * head_width]`.
+    pub(super) fn run(
+        &self,
+        segments: &[Segment],
+        queries: &[f32],
+        sinks: Option<&[f32]>,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) {
+        let mut spans = Vec::with_capacity(segments.len());
+        let mut positions = 0;
+        for segment in segments.iter().filter(|segment| segment.length > 0) {
+            let first_block = segment.start / PANEL;
+            let blocks = (segment.start + segment.length).div_ceil(PANEL) - first_block;
+            let skip = segment.start % PANEL;
+            let (position, length, sink) = (positions, segment.length, segment.sink);
+            spans.push(Span { first_block, blocks, position, skip, length, sink });
+            positions += blocks * PANEL;
+        }
+        if spans.is_empty() {
+            out.fill(0.0);
+            return;
+        }
+        let planes = self.precision.planes();
+        let Scratch { main, sink, value_scales, dots, scores, weights, factors, sums } = scratch;
+        main.fill(self, queries);
+        if let Some(sinks) = sinks.filter(|_| spans.iter().any(|span| span.sink)) {
+            sink.fill(self, sinks);
+        }
+        value_scales.clear();
+        value_scales.resize(positions, 0.0);
+        dots.resize(planes * self.group * positions, 0);
+        scores.resize(self.group * positions, 0.0);
+        weights.resize(2 * self.group * positions, 0);
+        factors.clear();
+        sums.clear();
+        sums.resize(2 * self.group * self.head_width, 0);
+
+        for span in &spans {
+            let bytes = self.bytes_of(span);
+            let queries = if span.sink { &*sink } else { &*main };
+            let ahead = self.next.keys[bytes.start..].as_ptr();
+            let keys = &self.cached.keys[bytes];
+            let shape = [planes * self.group, self.head_width, positions];
+            score_sums(self.isa, &queries.bytes, keys, ahead, shape, &mut dots[span.position..]);
+            value_scales[span.seen()].copy_from_slice(&self.cached.value_scales[span.slots()]);
+        }
+        // What the sums before and after do not ask for: three quarters of the keys and half
+        // of the values.
+        let mut lines = spans.iter().flat_map(|span| {
+            let bytes = self.bytes_of(span);
+            let keys = &self.next.keys[bytes.start + bytes.len() / 4..bytes.end];
+            let values = &self.next.values[bytes.start..bytes.start + bytes.len() / 2];
+            keys.chunks(LINE).chain(values.chunks(LINE))
+        });
+        let some = (positions * self.head_width * 5 / 4).div_ceil(4 * self.group * LINE);
+        for (head, dots) in dots.chunks_exact(planes * positions).enumerate() {
+            let (high, low) = dots.split_at((planes - 1) * positions);
+            let scores = &mut scores[head * positions..][..positions];
+            let mut maximum = order_key(f32::NEG_INFINITY);
+            for span in &spans {
+                let queries = if span.sink { &*sink } else { &*main };
+                let query = (queries.scales[head], queries.surplus[head]);
+                let at = span.positions();
+                let key_scales = &self.cached.key_scales[span.block_slots()];
+                let scores = &mut scores[at.clone()];
+                if high.is_empty() {
+                    score_span_8(self.isa, &low[at], query, key_scales, scores);
+                } else {
+                    score_span_15(self.isa, &high[at.clone()], &low[at], query, key_scales, scores);
+                }
+                lines.by_ref().take(some).for_each(prefetch);
+                scores[..span.skip].fill(f32::NEG_INFINITY);
+                scores[span.skip + span.length..].fill(f32::NEG_INFINITY);
+                maximum = maximum.max(largest_key(self.isa, scores));
+            }
+            let maximum = from_order_key(maximum);
+            lines.by_ref().take(some).for_each(prefetch);
+            let (denominator, largest) = powers(self.isa, scores, maximum, value_scales);
+            lines.by_ref().take(some).for_each(prefetch);
+            let (high, low) =
+                weights[2 * head * positions..][..2 * positions].split_at_mut(positions);
+            let scaled = split_weights(self.isa, scores, largest, high, low);
+            lines.by_ref().take(some).for_each(prefetch);
+            let factor = scaled / (denominator as f32 * (1.0 / DENOMINATOR_SCALE));
+            factors.push(match scaled {
+                _ if maximum.is_nan() || maximum.is_infinite() => f32::NAN,
+                0.0 => 0.0,
+                _ => factor,
+            });
+        }
+        for span in &spans {
+            let bytes = self.bytes_of(span);
+            let ahead = self.next.values[bytes.start + bytes.len() / 2..].as_ptr();
+            let values = &self.cached.values[bytes];
+            let shape = [2 * self.group, self.head_width, positions];
+            value_sums(self.isa, &weights[span.position..], values, ahead, shape, sums);
+        }
+        let rows = out.chunks_exact_mut(self.head_width).zip(&*factors).enumerate();
+        for (head, (out, &factor)) in rows {
+            let (high, low) =
+                sums[2 * head * self.head_width..][..2 * self.head_width].split_at(self.head_width);
+            let weights = &weights[2 * head * positions..][..2 * positions];
+            finish(self.isa, high, low, weights, factor, out);
+        }
+    }
+
+    fn bytes_of(&self, span: &Span) -> Range<usize> {
+        let block = PANEL * self.head_width;
+        span.first_block * block..(span.first_block + span.blocks) * block
+    }
+}
+
+/// Sums of query bytes `[rows][head_width]` times keys, `[rows][positions]`, for the positions of
+/// `keys`; `shape` is rows, head width and the distance from row to row of `dots`.
+fn score_sums(
+    isa: Isa,
+    queries: &[u8],
+    keys: &[u8],
+    ahead: *const u8,
+    shape: [usize; 3],
+    dots: &mut [i32],
+) {
+    let _ = ahead;
+    match isa.kind() {
+        Kind::Scalar => scalar::score_sums(queries, keys, shape, dots),
+        // SAFETY: the kind proves the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 => unsafe { avx2::score_sums(queries, keys, shape, dots) },
+        // SAFETY: the kind proves the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512Vnni => unsafe { avx512::score_sums(queries, keys, ahead, shape, dots) },
+    }
+}
+
+/// Adds to `sums`, `[rows][head_width]`, weight bytes `[rows][positions]` times values, for the
+/// positions of `values`; `shape` is rows, head width and the distance from row to row of
+/// `weights`.
+fn value_sums(
+    isa: Isa,
+    weights: &[u8],
+    values: &[u8],
+    ahead: *const u8,
+    shape: [usize; 3],
+    sums: &mut [i32],
+) {
+    let _ = ahead;
+    match isa.kind() {
+        Kind::Scalar => scalar::value_sums(weights, values, shape, sums),
+        // SAFETY: the kind proves the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 => unsafe { avx2::value_sums(weights, values, shape, sums) },
+        // SAFETY: the kind proves the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512Vnni => unsafe { avx512::value_sums(weights, values, ahead, shape, sums) },
+    }
+}

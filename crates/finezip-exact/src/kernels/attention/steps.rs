@@ -1,0 +1,144 @@
+//! The element-wise loops of attention's steps, compiled once an instruction set.
+
+use super::super::int8::{OFFSET, PANEL, order_key};
+use super::super::isa::per_isa;
+use super::super::quantize::{ROUNDING, SMALLEST_MAXIMUM, largest_magnitude, rounded};
+use super::LARGEST_WEIGHT;
+
+/// 2^20
+pub(super) const DENOMINATOR_SCALE: f32 = 1_048_576.0;
+
+/// 2^f for |f| <= 1/2 by powers of f: a minimax fit with a relative error of 2.6e-6, which is a
+/// tenth of the step of 15-bit weights.
+const POWER_COEFFICIENTS: [f32; 5] =
+    [0.999_999_3, 0.693_121_8, 0.240_247_44, 0.055_917_86, 0.009_570_102];
+
+per_isa! {
+    /// Step 1: writes the bytes of a query's integers, high ones where asked for; gives `a`
+    /// and their sum.
+    pub(super) fn split_query(query: &[f32], largest: f32, high: &mut [u8], low: &mut [u8]) -> (f32, i32) {
+        let maximum = largest_magnitude(query).unwrap_or(f32::NAN);
+        if maximum.is_nan() || maximum < SMALLEST_MAXIMUM {
+            high.fill(0);
+            low.fill(0);
+            return (if maximum.is_nan() { f32::NAN } else { 0.0 }, 0);
+        }
+        let inverse = largest / maximum;
+        let mut sum = 0;
+        for (q, low) in query.iter().zip(low) {
+            let integer = rounded(q * inverse);
+            *low = integer as u8;
+            sum += integer;
+        }
+        for (q, high) in query.iter().zip(high) {
+            *high = high_byte(rounded(q * inverse));
+        }
+        (maximum, sum)
+    }
+}
+
+/// The high byte of 256 * high + low with low in -128..=127.
+#[inline(always)]
+fn high_byte(integer: i32) -> u8 {
+    ((integer + 128) >> 8) as u8
+}
+
+per_isa! {
+    /// Step 2 for whole blocks, from the sums of high and low bytes.
+    pub(super) fn score_span_15(
+        high: &[i32],
+        low: &[i32],
+        query: (f32, i32),
+        key_scales: &[f32],
+        scores: &mut [f32],
+    ) {
+        let (scale, surplus) = query;
+        let sums = high.iter().zip(low);
+        for ((score, (high, low)), key_scale) in scores.iter_mut().zip(sums).zip(key_scales) {
+            let sum = high.wrapping_mul(256).wrapping_add(*low).wrapping_sub(surplus);
+            *score = (sum as f32 * scale) * key_scale;
+        }
+    }
+}
+
+per_isa! {
+    /// Step 2 for whole blocks, from the sums of bytes.
+    pub(super) fn score_span_8(sums: &[i32], query: (f32, i32), key_scales: &[f32], scores: &mut [f32]) {
+        let (scale, surplus) = query;
+        for ((score, sum), key_scale) in scores.iter_mut().zip(sums).zip(key_scales) {
+            *score = (sum.wrapping_sub(surplus) as f32 * scale) * key_scale;
+        }
+    }
+}
+
+per_isa! {
+    /// The largest score, as an order key.
+    pub(super) fn largest_key(scores: &[f32]) -> i32 {
+        scores.iter().fold(i32::MIN, |maximum, &score| maximum.max(order_key(score)))
+    }
+}
+
+/// Step 3: 2^t for t <= 0.
+#[inline(always)]
+pub(super) fn power(t: f32) -> f32 {
+    let t = if t > -125.0 { t } else { -125.0 };
+    let shifted = t + ROUNDING;
+    let f = t - (shifted - ROUNDING);
+    let [c0, c1, c2, c3, c4] = POWER_COEFFICIENTS;
+    let p = (((c4 * f + c3) * f + c2) * f + c1) * f + c0;
+    // The low bits of `shifted` hold n; the shift drops the rest.
+    f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
+per_isa! {
+    /// Steps 3 to 5 for whole blocks: turns scores into `u`; gives `D`, and `b` with NaN above all.
+    pub(super) fn powers(scores: &mut [f32], maximum: f32, value_scales: &[f32]) -> (u64, f32) {
+        let mut sums = [0u32; PANEL];
+        let mut largest = [0u32; PANEL];
+        let blocks = scores.chunks_exact_mut(PANEL).zip(value_scales.chunks_exact(PANEL));
+        for (scores, value_scales) in blocks {
+            for lane in 0..PANEL {
+                let p = power(scores[lane] - maximum);
+                let u = p * value_scales[lane];
+                sums[lane] = sums[lane].wrapping_add(rounded(p * DENOMINATOR_SCALE) as u32);
+                // Values that are not negative order as their bits do.
+                largest[lane] = largest[lane].max(u.to_bits());
+                scores[lane] = u;
+            }
+        }
+        let largest = largest.into_iter().fold(0, u32::max);
+        (sums.into_iter().map(u64::from).sum(), f32::from_bits(largest))
+    }
+}
+
+per_isa! {
+    /// Steps 5 and 6: writes the high and low bytes of the weights; gives `b / 32639`, or 0.
+    pub(super) fn split_weights(weights: &[f32], largest: f32, high: &mut [u8], low: &mut [u8]) -> f32 {
+        if !(SMALLEST_MAXIMUM..=f32::MAX).contains(&largest) {
+            high.fill(0);
+            low.fill(0);
+            return if largest < SMALLEST_MAXIMUM { 0.0 } else { f32::NAN };
+        }
+        let inverse = LARGEST_WEIGHT / largest;
+        for ((u, high), low) in weights.iter().zip(high).zip(low) {
+            let integer = rounded(u * inverse);
+            (*high, *low) = (high_byte(integer), integer as u8);
+        }
+        largest / LARGEST_WEIGHT
+    }
+}
+
+per_isa! {
+    /// Step 7; `weights` are the high and low bytes that the surplus of 128 a value comes from.
+    pub(super) fn finish(high: &[i32], low: &[i32], weights: &[u8], factor: f32, out: &mut [f32]) {
+        let (high_weights, low_weights) = weights.split_at(weights.len() / 2);
+        let sum = |bytes: &[u8]| bytes.iter().map(|&byte| i32::from(byte as i8)).sum::<i32>();
+        let high_surplus = OFFSET.wrapping_mul(sum(high_weights));
+        let low_surplus = OFFSET.wrapping_mul(sum(low_weights));
+        for ((out, high), low) in out.iter_mut().zip(high).zip(low) {
+            let high = high.wrapping_sub(high_surplus) as f32;
+            let low = low.wrapping_sub(low_surplus) as f32;
+            *out = (high * 256.0 + low) * factor;
+        }
+    }
+}

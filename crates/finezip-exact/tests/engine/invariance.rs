@@ -1,0 +1,136 @@
+//! Logits do not depend on instruction set, threads, lanes or how tokens are fed.
+
+use finezip_core::{LaneFeed, LanguageModel, Logits, SessionShape, TokenId, Window};
+use finezip_exact::kernels::Isa;
+use finezip_exact::{ExactModel, ExactOptions, Precision};
+use proptest::prelude::*;
+
+use crate::families::{FAMILIES, checkpoint, fixed, logits_alone, model, rolling, tokens};
+
+const WINDOWS: [Window; 2] = [
+    Window { tokens: 64, sinks: 0, rolling: false },
+    Window { tokens: 20, sinks: 1, rolling: true },
+];
+
+#[test]
+fn instruction_sets_and_threads_change_nothing() {
+    for architecture in FAMILIES {
+        let checkpoint = checkpoint(architecture);
+        for precision in Precision::ALL {
+            let tokens = tokens(50, 3);
+            let expected = logits_alone(&model(&checkpoint, precision), WINDOWS[1], &tokens, 50);
+            for isa in Isa::available() {
+                for threads in [1, 2, 3, 7] {
+                    let isa = Some(isa);
+                    let options = ExactOptions { precision, threads, isa, ..Default::default() };
+                    let model = ExactModel::open(&checkpoint, options).unwrap();
+                    let found = logits_alone(&model, WINDOWS[1], &tokens, 50);
+                    assert!(found == expected, "{architecture:?} {precision} {isa:?} {threads}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn single_steps_and_chunks_give_what_one_call_gives() {
+    for architecture in FAMILIES {
+        let checkpoint = checkpoint(architecture);
+        for precision in Precision::ALL {
+            let model = model(&checkpoint, precision);
+            for window in WINDOWS {
+                let tokens = tokens(60, 4);
+                let expected = logits_alone(&model, window, &tokens, 60);
+                for chunk in [1, 7, 16, 17, 33] {
+                    let found = logits_alone(&model, window, &tokens, chunk);
+                    assert!(found == expected, "{architecture:?} {precision} {window:?} {chunk}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn other_lanes_change_nothing() {
+    for architecture in FAMILIES {
+        let checkpoint = checkpoint(architecture);
+        let model = model(&checkpoint, Precision::Int8);
+        for lanes in [2, 5, 64] {
+            let texts: Vec<_> = (0..lanes).map(|lane| tokens(12, lane as u32)).collect();
+            let shape = SessionShape { lanes, window: rolling(8, 1) };
+            let mut session = model.open_session(shape).unwrap();
+            let mut logits = Logits::new();
+            let mut found = vec![Vec::new(); lanes];
+            for step in 0..12 {
+                let feeds: Vec<_> = texts
+                    .iter()
+                    .enumerate()
+                    .map(|(lane, text)| LaneFeed { lane, tokens: &text[step..step + 1], rows: 1 })
+                    .collect();
+                session.feed(&feeds, &mut logits).unwrap();
+                found.iter_mut().enumerate().for_each(|(row, f)| f.push(logits.row(row).to_vec()));
+            }
+            for lane in [0, 1, lanes - 1] {
+                let expected = logits_alone(&model, shape.window, &texts[lane], 12);
+                assert!(found[lane] == expected, "{architecture:?}, lane {lane} of {lanes}");
+            }
+        }
+    }
+}
+
+/// One call of a random schedule: for each lane a reset or not, tokens, and rows asked for.
+type Call = Vec<(usize, bool, usize, usize)>;
+
+fn schedules(lanes: usize) -> impl Strategy<Value = Vec<Call>> {
+    let feed = (0..lanes, prop::bool::weighted(0.1), 0usize..40, 0usize..40);
+    prop::collection::vec(prop::collection::vec(feed, 1..8), 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_schedules_give_what_each_lane_gives_alone(
+        schedule in schedules(5),
+        family in prop::sample::select(FAMILIES.to_vec()),
+        rolls in any::<bool>(),
+        threads in 1usize..4,
+    ) {
+        let checkpoint = checkpoint(family);
+        let options = ExactOptions { threads, ..ExactOptions::default() };
+        let model = ExactModel::open(&checkpoint, options).unwrap();
+        let window = if rolls { rolling(18, 2) } else { fixed(90) };
+        let mut session = model.open_session(SessionShape { lanes: 5, window }).unwrap();
+        let mut histories: Vec<Vec<TokenId>> = vec![Vec::new(); 5];
+        let mut logits = Logits::new();
+        for (number, call) in schedule.iter().enumerate() {
+            let mut fed: Vec<(usize, Vec<TokenId>, usize)> = Vec::new();
+            for &(lane, reset, count, rows) in call {
+                if fed.iter().any(|(other, ..)| *other == lane) {
+                    continue;
+                }
+                if reset || (!rolls && histories[lane].len() + count > 90) {
+                    session.reset(lane).unwrap();
+                    histories[lane].clear();
+                }
+                let text = tokens(count, (number * 10 + lane) as u32);
+                histories[lane].extend(&text);
+                fed.push((lane, text, rows.min(count)));
+            }
+            let feeds: Vec<_> = fed
+                .iter()
+                .map(|(lane, tokens, rows)| LaneFeed { lane: *lane, tokens, rows: *rows })
+                .collect();
+            session.feed(&feeds, &mut logits).unwrap();
+            let mut row = 0;
+            for (lane, _, rows) in fed.iter().filter(|(.., rows)| *rows > 0) {
+                let expected = logits_alone(&model, window, &histories[*lane], 400);
+                for expected in &expected[expected.len() - rows..] {
+                    prop_assert!(logits.row(row) == expected, "lane {}", lane);
+                    row += 1;
+                }
+            }
+            prop_assert_eq!(row, logits.rows());
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The engine as its users see it: families, precisions, schedules, windows, the cache.
+
+mod cache;
+mod families;
+mod golden;
+mod invariance;
+mod no_library_functions;
+mod oracle;
+mod refusals;

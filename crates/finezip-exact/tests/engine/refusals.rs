@@ -1,0 +1,46 @@
+//! What a session refuses, and says so.
+
+use finezip_core::{LaneFeed, LanguageModel, Logits, SessionShape, Window};
+use finezip_exact::Precision;
+use finezip_models::seeded::SeededModel;
+
+use crate::families::{FAMILIES, checkpoint, fixed, model, rolling};
+
+#[test]
+fn windows_out_of_range() {
+    let checkpoint = checkpoint(FAMILIES[0]);
+    let model = model(&checkpoint, Precision::Int8);
+    let longer = model.max_window() + 1;
+    let windows: [Window; 4] = [fixed(0), fixed(longer), rolling(4, 4), rolling(0, 0)];
+    for window in windows {
+        assert!(model.open_session(SessionShape { lanes: 1, window }).is_err(), "{window:?}");
+    }
+}
+
+#[test]
+fn feeds_out_of_range() {
+    let checkpoint = checkpoint(FAMILIES[0]);
+    let model = model(&checkpoint, Precision::Int8);
+    let shape = SessionShape { lanes: 2, window: fixed(4) };
+    let mut session = model.open_session(shape).unwrap();
+    let mut logits = Logits::new();
+    let unknown = [SeededModel::VOCAB_SIZE as u32];
+    let feed = |lane, tokens, rows| LaneFeed { lane, tokens, rows };
+    let wrong: [Vec<LaneFeed<'_>>; 5] = [
+        vec![feed(2, &[1], 1)],
+        vec![feed(0, &[1], 2)],
+        vec![feed(0, &unknown, 1)],
+        vec![feed(0, &[1, 2, 3, 4, 5], 1)],
+        vec![feed(1, &[1], 1), feed(1, &[2], 1)],
+    ];
+    for feeds in &wrong {
+        assert!(session.feed(feeds, &mut logits).is_err());
+    }
+    assert!(session.reset(2).is_err());
+    session.feed(&[feed(0, &[1, 2, 3, 4], 0), feed(1, &[], 0)], &mut logits).unwrap();
+    assert_eq!(logits.rows(), 0);
+    assert!(session.feed(&[feed(0, &[5], 1)], &mut logits).is_err());
+    session.reset(0).unwrap();
+    session.feed(&[feed(0, &[5], 1)], &mut logits).unwrap();
+    assert_eq!(logits.rows(), 1);
+}

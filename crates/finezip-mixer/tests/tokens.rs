@@ -1,0 +1,253 @@
+//! The token mixer through the traits it is used by: any logits, any tokens, both directions.
+
+use finezip_core::softmax::{row_maximum, weight};
+use finezip_core::{Coder, Feed, FrameShape, Logits, Rows, StepEntry, TokenId};
+use finezip_mixer::tokens::{MixerCoder, Settings};
+use proptest::prelude::*;
+
+/// A vocabulary with every byte, some words, equal strings and special tokens.
+fn table() -> Vec<Vec<u8>> {
+    let mut table: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+    for word in
+        ["", "the", " the", " then", "", "ing", "ing", "\n\n", "==", " of", "tion", " (", "é"]
+    {
+        table.push(word.as_bytes().to_vec());
+    }
+    table
+}
+
+/// A frame: its lanes, its tokens and a row of logits for each.
+struct Frame {
+    vocab: usize,
+    lanes: usize,
+    tokens: Vec<TokenId>,
+    rows: Vec<Vec<f32>>,
+    /// Lanes start anew after this many tokens.
+    restart: usize,
+}
+
+impl Frame {
+    fn shape(&self) -> FrameShape {
+        let tokens = self.tokens.len();
+        FrameShape { vocab_size: self.vocab, lanes: self.lanes, tokens, bytes: 4 * tokens }
+    }
+
+    fn steps(&self) -> Vec<Vec<StepEntry>> {
+        let lane_tokens = self.tokens.len().div_ceil(self.lanes).max(1);
+        (0..lane_tokens)
+            .map(|step| {
+                (0..self.lanes)
+                    .map(|lane| (lane, lane * lane_tokens + step))
+                    .filter(|&(lane, index)| {
+                        index < self.tokens.len().min((lane + 1) * lane_tokens)
+                    })
+                    .map(|(lane, index)| {
+                        let feed = if step % self.restart == 0 {
+                            Feed::Restart { from: index }
+                        } else {
+                            Feed::Continue
+                        };
+                        StepEntry { lane, index, feed }
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+
+    /// Calls `step` with the entries and rows of each step.
+    fn drive(&self, mut step: impl FnMut(&[StepEntry], Rows<'_>)) {
+        let mut logits = Logits::new();
+        for entries in self.steps() {
+            let block = logits.resize(entries.len(), self.vocab);
+            for (row, entry) in block.chunks_exact_mut(self.vocab).zip(&entries) {
+                row.copy_from_slice(&self.rows[entry.index]);
+            }
+            let order: Vec<usize> = (0..entries.len()).collect();
+            step(&entries, Rows::new(&logits, &order));
+        }
+    }
+
+    fn encode(&self, coder: &dyn Coder) -> Vec<u8> {
+        let mut encoder = coder.encoder(self.shape()).unwrap();
+        self.drive(|entries, rows| {
+            let tokens: Vec<_> = entries.iter().map(|entry| self.tokens[entry.index]).collect();
+            encoder.encode(entries, rows, &tokens).unwrap();
+        });
+        encoder.finish().unwrap()
+    }
+
+    fn decode(&self, coder: &dyn Coder, payload: &[u8]) -> (Vec<TokenId>, bool) {
+        let mut decoder = coder.decoder(self.shape(), payload).unwrap();
+        let mut found = vec![0; self.tokens.len()];
+        self.drive(|entries, rows| {
+            let mut tokens = vec![0; entries.len()];
+            decoder.decode(entries, rows, &mut tokens).unwrap();
+            for (entry, token) in entries.iter().zip(tokens) {
+                found[entry.index] = token;
+            }
+        });
+        (found, decoder.finish().is_ok())
+    }
+
+    /// Bits the tokens take if each is coded directly under the model's weights.
+    fn direct_bits(&self) -> f64 {
+        let bits = |(row, &token): (&Vec<f32>, &TokenId)| {
+            let maximum = row_maximum(row).unwrap();
+            let weight = |logit: f32| f64::from(weight(logit - maximum));
+            let total: f64 = row.iter().map(|&logit| weight(logit)).sum();
+            (total / weight(row[token as usize])).log2()
+        };
+        self.rows.iter().zip(&self.tokens).map(bits).sum()
+    }
+}
+
+/// A frame from a seed: rows that are often right, tokens that repeat.
+fn frame(seed: u32, tokens: usize, lanes: usize) -> Frame {
+    let vocab = table().len();
+    let mut state = seed;
+    let mut random = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 8
+    };
+    let mut coded: Vec<TokenId> = Vec::new();
+    let mut rows = Vec::new();
+    for index in 0..tokens {
+        let again = index > 20 && !random().is_multiple_of(3);
+        let token = if again { coded[index - 17] } else { random() % vocab as u32 };
+        let mut row: Vec<f32> = (0..vocab).map(|_| (random() % 1000) as f32 * 0.004).collect();
+        if random().is_multiple_of(2) {
+            row[token as usize] += (random() % 30) as f32;
+        }
+        coded.push(token);
+        rows.push(row);
+    }
+    Frame { vocab, lanes, tokens: coded, rows, restart: 64 }
+}
+
+fn coder(settings: Settings) -> MixerCoder {
+    MixerCoder::new(table(), settings).unwrap()
+}
+
+fn extreme() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        6 => -30.0f32..30.0,
+        2 => Just(0.0f32),
+        1 => Just(f32::NEG_INFINITY),
+        1 => Just(-1e30f32),
+        1 => Just(f32::NAN),
+        1 => Just(1e30f32),
+        1 => Just(f32::MIN_POSITIVE),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_logits_and_tokens_come_back(
+        level in 1u32..=9,
+        lanes in 1usize..5,
+        restart in 1usize..40,
+        cells in prop::collection::vec((0usize..269, extreme()), 1..200),
+        tokens in prop::collection::vec(0u32..269, 0..120),
+    ) {
+        let vocab = table().len();
+        let rows = (0..tokens.len())
+            .map(|index| {
+                let mut row = vec![0.0; vocab];
+                for (at, value) in cells.iter().skip(index % cells.len()) {
+                    row[*at] = *value;
+                }
+                row
+            })
+            .collect();
+        let frame = Frame { vocab, lanes, tokens, rows, restart };
+        let coder = coder(Settings { table_bits: 14, ..Settings::level(level) });
+        let payload = frame.encode(&coder);
+        prop_assert_eq!(frame.decode(&coder, &payload), (frame.tokens.clone(), true));
+    }
+
+    #[test]
+    fn garbage_never_panics(payload in prop::collection::vec(any::<u8>(), 0..200), level in 1u32..=9) {
+        let frame = frame(7, 60, 3);
+        let (tokens, _) = frame.decode(&coder(Settings::level(level)), &payload);
+        prop_assert!(tokens.iter().all(|&token| (token as usize) < frame.vocab));
+    }
+}
+
+#[test]
+fn unmixed_is_as_long_as_direct_coding() {
+    let frame = frame(3, 800, 4);
+    let payload = frame.encode(&coder(Settings::level(1)));
+    let direct = frame.direct_bits() / 8.0;
+    let found = payload.len() as f64;
+    assert!(found >= direct - 1.0 && found <= direct + 2.0, "{found} bytes, direct {direct}");
+}
+
+#[test]
+fn mixing_finds_what_repeats() {
+    let frame = frame(3, 2000, 4);
+    let plain = frame.encode(&coder(Settings::level(1))).len();
+    let sizes: Vec<usize> =
+        [2, 6, 9].map(|level| frame.encode(&coder(Settings::level(level))).len()).to_vec();
+    assert!(sizes[1] * 10 < plain * 8, "{sizes:?} of {plain}");
+    assert!(sizes[2] * 10 < plain * 8, "{sizes:?} of {plain}");
+}
+
+#[test]
+fn payloads_are_fixed() {
+    let frame = frame(11, 1200, 3);
+    let found: Vec<(usize, u64)> = [1, 2, 6, 9]
+        .map(|level| {
+            let coder = coder(Settings::level(level));
+            let payload = frame.encode(&coder);
+            assert_eq!(frame.decode(&coder, &payload), (frame.tokens.clone(), true));
+            let hash = payload.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+            });
+            (payload.len(), hash)
+        })
+        .to_vec();
+    assert_eq!(found, GOLDEN, "found {found:#x?}");
+}
+
+const GOLDEN: [(usize, u64); 4] = [
+    (748, 0x91f4_449f_6a34_50e4),
+    (644, 0x647c_cdd8_188d_aec3),
+    (541, 0xc2dd_16f4_0c85_704e),
+    (467, 0xf846_bb5f_c333_aa10),
+];
+
+#[test]
+fn what_does_not_belong_is_an_error() {
+    let coder = coder(Settings::default());
+    let frame = frame(5, 10, 1);
+    assert!(coder.encoder(FrameShape { vocab_size: 3, ..frame.shape() }).is_err());
+    let mut encoder = coder.encoder(frame.shape()).unwrap();
+    let mut logits = Logits::new();
+    logits.resize(1, frame.vocab).fill(0.0);
+    let rows = Rows::new(&logits, &[0]);
+    let entry = |lane, index| StepEntry { lane, index, feed: Feed::Continue };
+    assert!(encoder.encode(&[entry(0, 0)], rows, &[]).is_err());
+    assert!(encoder.encode(&[entry(0, 0)], rows, &[9999]).is_err());
+    assert!(encoder.encode(&[entry(0, 10)], rows, &[1]).is_err());
+    assert!(encoder.encode(&[entry(1, 0)], rows, &[1]).is_err());
+    let mut logits = Logits::new();
+    logits.resize(1, frame.vocab).fill(f32::NEG_INFINITY);
+    assert!(encoder.encode(&[entry(0, 0)], Rows::new(&logits, &[0]), &[1]).is_err());
+    let mut payload = frame.encode(&coder);
+    payload.extend_from_slice(&[1; 30]);
+    assert!(!frame.decode(&coder, &payload).1);
+}
+
+#[test]
+fn settings_survive_a_record() {
+    for level in 1..=9 {
+        let settings = Settings::level(level);
+        assert_eq!(Settings::from_record(&settings.record()).unwrap(), settings);
+        assert_eq!(coder(settings).record(), settings.record());
+    }
+    let record = Settings::default().record();
+    assert!(Settings::from_record(&record.clone().with("table_bits", 60)).is_err());
+    assert!(Settings::from_record(&record.with("other", 1)).is_err());
+}

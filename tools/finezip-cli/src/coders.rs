@@ -1,0 +1,83 @@
+//! The coders by choice and by record: arithmetic coding, ranks, the mixers.
+
+use std::sync::Arc;
+
+use finezip_coder::{ArithmeticCoder, Backend, RankCoder, Threads};
+use finezip_core::{ByteCoder, Coder, Record, Result, Tokenizer};
+use finezip_mixer::{bytes, tokens};
+
+use crate::args::RankBackendName;
+use crate::settings::CoderChoice;
+
+/// The coder that was chosen.
+pub(crate) fn chosen(
+    choice: CoderChoice,
+    tokenizer: &dyn Tokenizer,
+    vocab_size: usize,
+    threads: Threads,
+) -> Result<Arc<dyn Coder>> {
+    Ok(match choice {
+        CoderChoice::Arithmetic => Arc::new(ArithmeticCoder::new(threads)),
+        CoderChoice::Rank(backend) => {
+            let backend = match backend {
+                RankBackendName::Zlib => Backend::Zlib,
+                RankBackendName::Zstd => Backend::Zstd,
+                RankBackendName::Brotli => Backend::Brotli,
+            };
+            Arc::new(RankCoder::new(backend, threads))
+        }
+        CoderChoice::Mixer(level) => {
+            mixer(tokens::Settings::level(level), tokenizer, vocab_size)?
+        }
+    })
+}
+
+/// The coder a record names.
+pub(crate) fn recorded(
+    record: &Record,
+    tokenizer: &dyn Tokenizer,
+    vocab_size: usize,
+    threads: &Threads,
+) -> Result<Arc<dyn Coder>> {
+    if record.name == tokens::NAME {
+        return mixer(tokens::Settings::from_record(record)?, tokenizer, vocab_size);
+    }
+    finezip_coder::from_record(record, threads)
+}
+
+/// The token mixer over the bytes of each of the model's tokens.
+fn mixer(
+    settings: tokens::Settings,
+    tokenizer: &dyn Tokenizer,
+    vocab_size: usize,
+) -> Result<Arc<dyn Coder>> {
+    let table = (0..vocab_size as u32).map(|token| tokenizer.token_bytes(token).to_vec());
+    Ok(Arc::new(tokens::MixerCoder::new(table.collect(), settings)?))
+}
+
+/// The coder of bytes without a language model.
+pub(crate) fn byte_coder() -> Arc<dyn ByteCoder> {
+    Arc::new(ByteMixer(bytes::Settings::default()))
+}
+
+/// The byte coder a record names.
+pub(crate) fn recorded_byte_coder(record: &Record) -> Result<Arc<dyn ByteCoder>> {
+    Ok(Arc::new(ByteMixer(bytes::Settings::from_record(record)?)))
+}
+
+/// The byte mixer as a coder of frames.
+struct ByteMixer(bytes::Settings);
+
+impl ByteCoder for ByteMixer {
+    fn record(&self) -> Record {
+        self.0.record()
+    }
+
+    fn compress(&self, text: &[u8]) -> Result<Vec<u8>> {
+        Ok(bytes::compress(text, &self.0))
+    }
+
+    fn decompress(&self, payload: &[u8], text_bytes: usize) -> Result<Vec<u8>> {
+        bytes::decompress(payload, text_bytes, &self.0)
+    }
+}

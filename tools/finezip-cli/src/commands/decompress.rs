@@ -1,0 +1,48 @@
+//! `decompress`: archives to what they were made from.
+
+use std::path::Path;
+use std::time::Instant;
+
+use finezip_core::Decompressor;
+
+use super::{decompressor, for_each_file, text_bytes};
+use crate::args::DecompressArguments;
+use crate::exit::{Code, Outcome};
+use crate::input::{Input, display_name, refuse_terminal};
+use crate::output::{Output, WriteOptions};
+use crate::progress::Meter;
+use crate::report::Report;
+use crate::settings::{self, FileSettings, Naming, ReadingSettings};
+
+/// Runs the command.
+pub(crate) fn run(arguments: DecompressArguments) -> Outcome<Code> {
+    let report = settings::report(arguments.verbosity);
+    let files = FileSettings::new(arguments.files, &arguments.output, Naming::RemoveSuffix)?;
+    let decompressor = decompressor(ReadingSettings::new(&arguments.reading), report);
+    Ok(for_each_file(&files.inputs, &report, |file| {
+        decompress(file, &files, &decompressor, &report)
+    }))
+}
+
+fn decompress(
+    file: &Path,
+    files: &FileSettings,
+    decompressor: &Decompressor,
+    report: &Report,
+) -> Outcome {
+    refuse_terminal(file)?;
+    let target = files.target(file)?;
+    let mut input = Input::open(file)?;
+    let options =
+        WriteOptions { force: files.force, may_ask: files.may_ask(), whole: false, binary: false };
+    let mut output = Output::create(&target, options)?;
+    let name = display_name(file);
+    let begun = Instant::now();
+    let summary = {
+        let meter = Meter::start(report, &name, text_bytes(file, report, decompressor));
+        decompressor.decompress_stream(&mut input, &mut output, meter.observer())?
+    };
+    output.finish(input.metadata.as_ref())?;
+    report.decompressed(&name, &target.to_string(), &summary, begun.elapsed());
+    files.remove_input(file)
+}

@@ -1,0 +1,81 @@
+//! The commands, and the loop over files that most of them share.
+
+mod cat;
+mod compress;
+mod decompress;
+mod list;
+mod models;
+mod shell;
+mod test;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use finezip_core::{ArchiveIndex, Decompressor, Limits};
+
+use crate::args::Command;
+use crate::compose::Workshop;
+use crate::exit::{Code, Outcome};
+use crate::input::{display_name, is_stdin, open_file};
+use crate::report::Report;
+use crate::resolver::ArchiveResolver;
+use crate::settings::ReadingSettings;
+
+/// Runs a command; the code is that of the first file that failed.
+pub(crate) fn run(command: Command) -> Outcome<Code> {
+    match command {
+        Command::Compress(arguments) => compress::run(arguments),
+        Command::Decompress(arguments) => decompress::run(arguments),
+        Command::Test(arguments) => test::run(arguments),
+        Command::List(arguments) => list::run(arguments),
+        Command::Cat(arguments) => cat::run(arguments),
+        Command::Models(arguments) => models::run(arguments),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { out_dir } => shell::man(out_dir.as_deref()),
+    }
+}
+
+/// Does `work` for each file and goes on after failures, which it reports.
+fn for_each_file(
+    files: &[PathBuf],
+    report: &Report,
+    mut work: impl FnMut(&Path) -> Outcome,
+) -> Code {
+    let mut code = Code::Done;
+    for file in files {
+        let Err(failure) = work(file) else { continue };
+        if code == Code::Done {
+            code = failure.code;
+        }
+        let is_fatal = failure.is_fatal;
+        report.failure(&failure.about(display_name(file)));
+        if is_fatal {
+            break;
+        }
+    }
+    code
+}
+
+/// A decompressor that finds what archives name.
+fn decompressor(settings: ReadingSettings, report: Report) -> Decompressor {
+    let mut limits = Limits::default();
+    if let Some(bytes) = settings.machine.memory_bytes {
+        limits.session_bytes = bytes;
+    }
+    let workshop = Arc::new(Workshop::new(settings.machine, report));
+    Decompressor::new(ArchiveResolver::new(workshop, settings.model)).with_limits(limits)
+}
+
+/// Bytes of text in an archive, for a progress bar: from its index, if a bar is drawn and the
+/// archive is a file. What is wrong with the archive is for decoding to say.
+fn text_bytes(file: &Path, report: &Report, decompressor: &Decompressor) -> Option<u64> {
+    if !report.draws() || is_stdin(file) {
+        return None;
+    }
+    let (mut source, metadata) = open_file(file).ok()?;
+    if !metadata.is_file() {
+        return None;
+    }
+    ArchiveIndex::read(&mut source, &decompressor.limits()).ok().map(|index| index.text_bytes())
+}

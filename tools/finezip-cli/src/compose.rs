@@ -1,0 +1,217 @@
+//! The libraries' parts put together: as the settings say for a compressor, as an archive says
+//! for a decompressor. Models stay open, so that `--verify` and further files find them again.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use finezip_coder::Threads;
+use finezip_core::{
+    Compressor, Error, Fingerprint, Language, LanguageDescriptor, LanguageModel, Result, Schedule,
+    Tokenizer,
+};
+use finezip_models::{Checkpoint, ModelTokenizer};
+use finezip_schedule::{ChunkReset, LanePolicy, Rolling};
+
+use crate::exit::{Code, Failure, Outcome};
+use crate::ideal::{IdealLength, MeasuringCoder};
+use crate::report::Report;
+use crate::settings::{CodingSettings, LanguageSettings, MachineSettings, ModelChoice};
+use crate::{coders, engines, store};
+
+/// Tokens a position sees unless set otherwise.
+const DEFAULT_CONTEXT_TOKENS: usize = 512;
+
+/// Tokens that stay visible where the window rolls.
+const SINK_TOKENS: usize = 1;
+
+/// A model that is open, with its tokenizer.
+#[derive(Clone)]
+struct OpenModel {
+    model: Arc<dyn LanguageModel>,
+    tokenizer: Arc<dyn Tokenizer>,
+}
+
+/// Makes compressors, and finds again the parts that archives name.
+pub(crate) struct Workshop {
+    machine: MachineSettings,
+    /// Where it speaks.
+    pub(crate) report: Report,
+    open: Mutex<Vec<OpenModel>>,
+}
+
+impl Workshop {
+    /// A workshop with nothing open yet.
+    pub(crate) fn new(machine: MachineSettings, report: Report) -> Self {
+        Self { machine, report, open: Mutex::default() }
+    }
+
+    /// The compressor that was asked for, and where it adds up the ideal code length.
+    pub(crate) fn compressor(
+        &self,
+        settings: &CodingSettings,
+    ) -> Outcome<(Compressor, Option<IdealLength>)> {
+        let mut builder = Compressor::builder().byte_coder(coders::byte_coder());
+        if let Some(frame_bytes) = settings.frame_bytes {
+            builder = builder.frame_bytes(frame_bytes);
+        }
+        let mut length = None;
+        if let Some(settings) = &settings.language {
+            let mut language = self.language(settings)?;
+            if settings.ideal {
+                let measured = length.get_or_insert_with(IdealLength::default).clone();
+                language.coder =
+                    Arc::new(MeasuringCoder { coder: language.coder, length: measured });
+            }
+            builder = builder.language(language);
+        }
+        let compressor = builder.build()?;
+        self.detail(&compressor);
+        Ok((compressor, length))
+    }
+
+    /// The language of the settings, its model fetched if need be.
+    fn language(&self, settings: &LanguageSettings) -> Outcome<Language> {
+        let (path, known_as) = match &settings.model {
+            ModelChoice::At(path) => (path.clone(), None),
+            ModelChoice::Named(name) => {
+                let entry = store::entry_of(name)?;
+                (store::path_of(entry, settings.offline, &self.report)?, Some(entry.name))
+            }
+        };
+        let checkpoint = open_checkpoint(&path)?;
+        let name = known_as.unwrap_or(checkpoint.name()).to_owned();
+        let tokenizer = open_tokenizer(&checkpoint)?;
+        let model = engines::open(&checkpoint, &name, settings.engine, self.machine)?;
+        let OpenModel { model, tokenizer } = self.keep(OpenModel { model, tokenizer });
+        let schedule = self.schedule(settings, model.as_ref())?;
+        let coder =
+            coders::chosen(settings.coder, tokenizer.as_ref(), model.vocab_size(), self.threads()?)?;
+        Ok(Language { model, tokenizer, schedule, coder })
+    }
+
+    /// Rolling windows where the engine can roll, else chunks; lanes as memory allows.
+    fn schedule(
+        &self,
+        settings: &LanguageSettings,
+        model: &dyn LanguageModel,
+    ) -> Result<Arc<dyn Schedule>> {
+        let context = settings
+            .context_tokens
+            .unwrap_or_else(|| model.max_window().min(DEFAULT_CONTEXT_TOKENS));
+        let make = |lanes| -> Result<Arc<dyn Schedule>> {
+            Ok(if model.can_roll() {
+                Arc::new(Rolling::new(context, SINK_TOKENS.min(context), lanes)?)
+            } else {
+                Arc::new(ChunkReset::new(context, lanes)?)
+            })
+        };
+        // What a lane takes follows from the window, which the schedule knows.
+        let lane_bytes = model.lane_bytes(make(LanePolicy::default())?.window());
+        make(match (settings.lanes, self.machine.memory_bytes) {
+            (Some(lanes), _) => LanePolicy::Fixed(lanes),
+            (None, Some(memory_bytes)) => LanePolicy::Automatic { memory_bytes, lane_bytes },
+            (None, None) => LanePolicy::automatic(lane_bytes),
+        })
+    }
+
+    /// The language an archive describes, with a model that is open already or lies at `path`.
+    pub(crate) fn described(
+        &self,
+        needed: &LanguageDescriptor,
+        path: impl FnOnce() -> Result<std::path::PathBuf>,
+    ) -> Result<Language> {
+        let held = self.held(needed);
+        let OpenModel { model, tokenizer } = match held {
+            Some(open) => open,
+            None => self.open_described(needed, &path()?)?,
+        };
+        let schedule = finezip_schedule::from_record(&needed.schedule)?;
+        let coder = coders::recorded(
+            &needed.coder,
+            tokenizer.as_ref(),
+            model.vocab_size(),
+            &self.threads()?,
+        )?;
+        Ok(Language { model, tokenizer, schedule, coder })
+    }
+
+    fn open_described(&self, needed: &LanguageDescriptor, path: &Path) -> Result<OpenModel> {
+        let name = &needed.model.name;
+        let read = |error: finezip_models::Error| Error::ModelMissing {
+            name: name.clone(),
+            fingerprint: needed.model.fingerprint,
+            message: error.to_string(),
+        };
+        let checkpoint = Checkpoint::open(path).map_err(read)?;
+        let found = checkpoint.fingerprint().map_err(read)?;
+        if found != needed.model.fingerprint {
+            return Err(other_model(needed, path, found));
+        }
+        let tokenizer = ModelTokenizer::from_checkpoint(&checkpoint).map_err(read)?;
+        let model =
+            engines::open_recorded(&checkpoint, name, &needed.model.engine, self.machine)?;
+        Ok(self.keep(OpenModel { model, tokenizer: Arc::new(tokenizer) }))
+    }
+
+    fn keep(&self, open: OpenModel) -> OpenModel {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(open.clone());
+        open
+    }
+
+    fn held(&self, needed: &LanguageDescriptor) -> Option<OpenModel> {
+        let held = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let serves = |open: &&OpenModel| {
+            let identity = open.model.identity();
+            identity.fingerprint == needed.model.fingerprint
+                && identity.adapter == needed.model.adapter
+                && identity.engine == needed.model.engine
+        };
+        held.iter().find(serves).cloned()
+    }
+
+    fn threads(&self) -> Result<Threads> {
+        Threads::new(self.machine.threads)
+    }
+
+    fn detail(&self, compressor: &Compressor) {
+        let descriptor = compressor.components().descriptor();
+        if let Some(language) = &descriptor.language {
+            self.report.detail(format_args!(
+                "  model {} (BLAKE3 {}), engine {}, schedule {}, coder {}, {} threads",
+                language.model.name,
+                language.model.fingerprint,
+                language.model.engine,
+                language.schedule,
+                language.coder,
+                self.machine.threads,
+            ));
+        }
+    }
+}
+
+fn open_checkpoint(path: &Path) -> Outcome<Checkpoint> {
+    Checkpoint::open(path).map_err(|error| {
+        Failure::new(
+            Code::Model,
+            format!(
+                "{error}; --model takes a name of `finezip-cli models list`, a GGUF file, or a \
+                 folder with safetensors"
+            ),
+        )
+    })
+}
+
+fn open_tokenizer(checkpoint: &Checkpoint) -> Outcome<Arc<dyn Tokenizer>> {
+    match ModelTokenizer::from_checkpoint(checkpoint) {
+        Ok(tokenizer) => Ok(Arc::new(tokenizer)),
+        Err(error) => Err(Failure::new(Code::Model, error.to_string())),
+    }
+}
+
+fn other_model(needed: &LanguageDescriptor, path: &Path, found: Fingerprint) -> Error {
+    Error::Mismatch {
+        part: "model",
+        expected: format!("{} (BLAKE3 {})", needed.model.name, needed.model.fingerprint),
+        found: format!("{} (BLAKE3 {found})", path.display()),
+    }
+}

@@ -1,0 +1,85 @@
+//! Opening a checkpoint with an engine: one chosen by the user, or the one an archive names.
+
+use std::sync::Arc;
+
+use finezip_candle::{CandleModel, CandleOptions};
+use finezip_core::{Error, LanguageModel, Record, Result};
+use finezip_exact::{ExactModel, ExactOptions, Precision};
+use finezip_models::Checkpoint;
+
+use crate::settings::{EngineChoice, MachineSettings};
+use crate::{args, store};
+
+/// The name of the exact engine in records.
+const EXACT: &str = "exact";
+
+/// Opens `checkpoint`, called `name` in archives, with the engine that was chosen.
+pub(crate) fn open(
+    checkpoint: &Checkpoint,
+    name: &str,
+    engine: EngineChoice,
+    machine: MachineSettings,
+) -> Result<Arc<dyn LanguageModel>> {
+    match engine {
+        EngineChoice::Exact(precision) => {
+            let precision = match precision {
+                args::Precision::Int8 => Precision::Int8,
+                args::Precision::Int4 => Precision::Int4,
+                args::Precision::F32 => Precision::F32,
+            };
+            exact(checkpoint, name, precision, machine)
+        }
+        EngineChoice::Candle => candle(checkpoint, name, CandleOptions::default(), machine),
+    }
+}
+
+/// Opens `checkpoint` with the engine of a record. Whether its arithmetic is the very one is for
+/// the caller to compare.
+pub(crate) fn open_recorded(
+    checkpoint: &Checkpoint,
+    name: &str,
+    record: &Record,
+    machine: MachineSettings,
+) -> Result<Arc<dyn LanguageModel>> {
+    match record.name.as_str() {
+        EXACT => {
+            let precision = record
+                .get("precision")
+                .and_then(Precision::from_parameter)
+                .ok_or_else(|| Error::Unknown { part: "engine", record: record.clone() })?;
+            exact(checkpoint, name, precision, machine)
+        }
+        finezip_candle::ENGINE => {
+            candle(checkpoint, name, CandleOptions::from_record(record)?, machine)
+        }
+        _ => Err(Error::Unknown { part: "engine", record: record.clone() }),
+    }
+}
+
+fn exact(
+    checkpoint: &Checkpoint,
+    name: &str,
+    precision: Precision,
+    machine: MachineSettings,
+) -> Result<Arc<dyn LanguageModel>> {
+    let options = ExactOptions {
+        precision,
+        threads: machine.threads,
+        name: Some(name.to_owned()),
+        cache_dir: store::prepared_weights(),
+        ..ExactOptions::default()
+    };
+    let model = ExactModel::open(checkpoint, options);
+    Ok(Arc::new(model.map_err(|error| Error::engine(EXACT, error))?))
+}
+
+fn candle(
+    checkpoint: &Checkpoint,
+    name: &str,
+    options: CandleOptions,
+    machine: MachineSettings,
+) -> Result<Arc<dyn LanguageModel>> {
+    let options =
+        CandleOptions { threads: machine.threads, name: Some(name.to_owned()), ..options };
+    Ok(Arc::new(CandleModel::open(checkpoint, options)?))
+}

@@ -1,0 +1,86 @@
+//! Where bytes come from: a file or stdin.
+
+use std::fs::{File, Metadata};
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::exit::{Failure, Outcome};
+
+/// The argument that means stdin or stdout.
+pub(crate) const DASH: &str = "-";
+
+/// The name of stdin in messages.
+pub(crate) const STDIN: &str = "stdin";
+
+/// Whether an argument means stdin.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == DASH
+}
+
+/// The name of an input in messages.
+pub(crate) fn display_name(path: &Path) -> String {
+    if is_stdin(path) { STDIN.into() } else { path.display().to_string() }
+}
+
+/// An input that is open for reading.
+pub(crate) struct Input {
+    reader: Box<dyn Read>,
+    /// The file's metadata; none for stdin.
+    pub(crate) metadata: Option<Metadata>,
+    hash: Xxh3,
+}
+
+impl Input {
+    /// Opens a file, or stdin for `-`. Folders are refused.
+    pub(crate) fn open(path: &Path) -> Outcome<Self> {
+        if is_stdin(path) {
+            return Ok(Self {
+                reader: Box::new(io::stdin().lock()),
+                metadata: None,
+                hash: Xxh3::new(),
+            });
+        }
+        let (file, metadata) = open_file(path)?;
+        Ok(Self { reader: Box::new(file), metadata: Some(metadata), hash: Xxh3::new() })
+    }
+
+    /// Bytes of a regular file; unknown for anything else.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.metadata.as_ref().filter(|metadata| metadata.is_file()).map(Metadata::len)
+    }
+
+    /// XXH3-128 of what has been read.
+    pub(crate) fn hash(&self) -> u128 {
+        self.hash.digest128()
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(out)?;
+        self.hash.update(&out[..count]);
+        Ok(count)
+    }
+}
+
+/// Opens a file that is no folder.
+pub(crate) fn open_file(path: &Path) -> Outcome<(File, Metadata)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(Failure::file("it is a folder; give the files in it"));
+    }
+    Ok((file, metadata))
+}
+
+/// An error if an archive would be read from a keyboard.
+pub(crate) fn refuse_terminal(path: &Path) -> Outcome {
+    if is_stdin(path) && io::stdin().is_terminal() {
+        return Err(Failure::usage(
+            "an archive is not typed on a terminal; give a file, or `< FILE`",
+        ));
+    }
+    Ok(())
+}

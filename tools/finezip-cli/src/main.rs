@@ -1,0 +1,43 @@
+//! `finezip-cli`: compresses text with a language model, losslessly.
+//!
+//! A thin tool: [`args`] is the command line as written, [`settings`] what it means, [`compose`]
+//! and [`resolver`] put the libraries' parts together, [`commands`] run them over files, and
+//! [`report`], [`progress`], [`output`] and [`exit`] face the user. No algorithm lives here.
+#![forbid(unsafe_code)]
+
+mod args;
+mod coders;
+mod commands;
+mod compose;
+mod engines;
+mod exit;
+mod ideal;
+mod input;
+mod interrupt;
+mod output;
+mod progress;
+mod report;
+mod resolver;
+mod settings;
+mod store;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Arguments;
+use crate::report::Report;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let report = Report { quiet: false, verbose: false };
+    if let Err(error) = interrupt::install() {
+        report.warning(format_args!("an interrupted run may leave a .partial file: {error}"));
+    }
+    let code = commands::run(arguments.command).unwrap_or_else(|failure| {
+        report.failure(&failure);
+        failure.code
+    });
+    ExitCode::from(code as u8)
+}

@@ -1,0 +1,272 @@
+//! Where bytes go: stdout, or a file that appears whole or not at all.
+//!
+//! A file is written under a temporary name in the folder of its target and renamed at the end;
+//! an error, a panic or a signal removes it. Only what cannot be renamed over (a device, a named
+//! pipe) is written directly. With `--verify` bytes for such a place wait in a temporary file.
+
+use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::exit::{Failure, Outcome};
+use crate::interrupt;
+
+/// The place that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+    /// Nothing is kept.
+    Nowhere,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Nowhere => Ok(()),
+        }
+    }
+}
+
+/// How a place may be written to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WriteOptions {
+    /// Existing files are replaced, terminals written to.
+    pub(crate) force: bool,
+    /// The user may be asked (stdin is not the input).
+    pub(crate) may_ask: bool,
+    /// Nothing is to appear before [`Output::finish`], so that it can be read again.
+    pub(crate) whole: bool,
+    /// The bytes are not for people.
+    pub(crate) binary: bool,
+}
+
+/// An output that is open for writing.
+pub(crate) struct Output {
+    place: Place,
+}
+
+enum Place {
+    Nowhere,
+    Stdout,
+    Direct(File),
+    /// A temporary file that takes the name of its target.
+    Renamed {
+        temporary: Temporary,
+        target: PathBuf,
+        replace: bool,
+    },
+    /// A temporary file that is copied to its target.
+    Copied {
+        temporary: Temporary,
+        target: Box<Place>,
+    },
+}
+
+impl Output {
+    /// Opens an output, or says why not.
+    pub(crate) fn create(target: &Target, options: WriteOptions) -> Outcome<Self> {
+        let place = match target {
+            Target::Nowhere => Place::Nowhere,
+            Target::Stdout => {
+                if options.binary && !options.force && io::stdout().is_terminal() {
+                    return Err(Failure::usage(
+                        "an archive is not shown on a terminal; use -o FILE, `> FILE`, or -f to do it all the same",
+                    ));
+                }
+                Place::Stdout
+            }
+            Target::File(path) => open_path(path, options)?,
+        };
+        let place = match place {
+            Place::Stdout | Place::Direct(_) if options.whole => Place::Copied {
+                temporary: Temporary::create(&std::env::temp_dir(), "finezip")?,
+                target: Box::new(place),
+            },
+            place => place,
+        };
+        Ok(Self { place })
+    }
+
+    /// Opens what has been written so far for reading; the output must have been created
+    /// [`WriteOptions::whole`].
+    pub(crate) fn read_again(&mut self) -> Outcome<File> {
+        self.flush()?;
+        match &self.place {
+            Place::Renamed { temporary, .. } | Place::Copied { temporary, .. } => {
+                Ok(File::open(temporary.path())?)
+            }
+            _ => Err(Failure::file("what was written cannot be read again")),
+        }
+    }
+
+    /// Lets the output appear. A file gets the permissions and times of `source`.
+    pub(crate) fn finish(mut self, source: Option<&Metadata>) -> Outcome {
+        self.flush()?;
+        match self.place {
+            Place::Nowhere | Place::Stdout | Place::Direct(_) => Ok(()),
+            Place::Renamed { temporary, target, replace } => {
+                take_attributes(temporary.file(), source)?;
+                temporary.file().sync_all()?;
+                temporary.rename(&target, replace)
+            }
+            Place::Copied { temporary, mut target } => {
+                let mut held = File::open(temporary.path())?;
+                match target.as_mut() {
+                    Place::Direct(file) => io::copy(&mut held, file)?,
+                    _ => {
+                        let mut stdout = io::stdout().lock();
+                        let count = io::copy(&mut held, &mut stdout)?;
+                        stdout.flush()?;
+                        count
+                    }
+                };
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.place {
+            Place::Nowhere => Ok(bytes.len()),
+            Place::Stdout => io::stdout().write(bytes),
+            Place::Direct(file) => file.write(bytes),
+            Place::Renamed { temporary, .. } | Place::Copied { temporary, .. } => {
+                temporary.file().write(bytes)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.place {
+            Place::Stdout => io::stdout().flush(),
+            Place::Direct(file) => file.flush(),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Opens the file at `path`, after asking where it exists.
+fn open_path(path: &Path, options: WriteOptions) -> Outcome<Place> {
+    let mut replace = options.force;
+    // A link is followed, so that what it points at is replaced and not the link.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match fs::metadata(&target) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(Failure::file(format!("{} is a folder", path.display())));
+        }
+        Ok(metadata) if !metadata.is_file() => {
+            return Ok(Place::Direct(OpenOptions::new().write(true).open(&target)?));
+        }
+        Ok(_) if !replace => {
+            if !(options.may_ask && ask_to_replace(path)?) {
+                return Err(Failure::file(format!(
+                    "{} exists already; -f replaces it",
+                    path.display()
+                )));
+            }
+            replace = true;
+        }
+        _ => {}
+    }
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let temporary = Temporary::create(folder, &name)
+        .map_err(|failure| failure.about(format_args!("cannot write to {}", folder.display())))?;
+    Ok(Place::Renamed { temporary, target, replace })
+}
+
+/// Asks on a terminal whether a file may be replaced; no where there is nobody to ask.
+fn ask_to_replace(path: &Path) -> Outcome<bool> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    write!(
+        io::stderr().lock(),
+        "finezip-cli: {} exists already; replace it (y/n)? ",
+        path.display()
+    )?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Gives a finished file the permissions and times of the file it was made from.
+fn take_attributes(file: &File, source: Option<&Metadata>) -> io::Result<()> {
+    let Some(source) = source.filter(|source| source.is_file()) else { return Ok(()) };
+    let mut times = FileTimes::new();
+    if let Ok(modified) = source.modified() {
+        times = times.set_modified(modified);
+    }
+    if let Ok(accessed) = source.accessed() {
+        times = times.set_accessed(accessed);
+    }
+    file.set_times(times)?;
+    file.set_permissions(source.permissions())
+}
+
+/// A file under a temporary name, removed unless it is renamed.
+struct Temporary(Option<NamedTempFile>);
+
+impl Temporary {
+    fn create(folder: &Path, name: &str) -> Outcome<Self> {
+        let prefix = format!(".{name}.");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(".partial");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // The umask takes its share, as for any new file.
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let file = interrupt::create(|| builder.tempfile_in(folder), NamedTempFile::path)?;
+        Ok(Self(Some(file)))
+    }
+
+    fn held(&self) -> &NamedTempFile {
+        self.0.as_ref().expect("a temporary file is held until it is renamed or dropped")
+    }
+
+    fn path(&self) -> &Path {
+        self.held().path()
+    }
+
+    fn file(&self) -> &File {
+        self.held().as_file()
+    }
+
+    fn rename(mut self, target: &Path, replace: bool) -> Outcome {
+        let Some(file) = self.0.take() else { return Ok(()) };
+        let path = file.path().to_owned();
+        let renamed = interrupt::settle(&path, || {
+            if replace { file.persist(target) } else { file.persist_noclobber(target) }
+        });
+        match renamed {
+            Ok(_) => Ok(()),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(Failure::file(
+                format!("{} has come into being meanwhile; -f replaces it", target.display()),
+            )),
+            Err(error) => Err(error.error.into()),
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.take() {
+            let path = file.path().to_owned();
+            interrupt::settle(&path, || drop(file));
+        }
+    }
+}

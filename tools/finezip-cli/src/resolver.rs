@@ -1,0 +1,64 @@
+//! From what an archive names to the parts that read it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use finezip_core::{
+    Components, Descriptor, Exactness, Language, LanguageDescriptor, Resolver, Result,
+};
+
+use crate::compose::Workshop;
+use crate::{coders, store};
+
+/// Finds models by their hash, and the other parts by their records.
+pub(crate) struct ArchiveResolver {
+    workshop: Arc<Workshop>,
+    model: Option<PathBuf>,
+}
+
+impl ArchiveResolver {
+    /// A resolver that takes the model at `model`, if it is given, instead of looking for it.
+    pub(crate) fn new(workshop: Arc<Workshop>, model: Option<PathBuf>) -> Self {
+        Self { workshop, model }
+    }
+
+    fn language(&self, needed: &LanguageDescriptor) -> Result<Language> {
+        let language = self.workshop.described(needed, || match &self.model {
+            Some(path) => Ok(path.clone()),
+            None => store::find(&needed.model.name, needed.model.fingerprint),
+        })?;
+        self.warn_of_other_machines(needed, &language);
+        // All but names and machine kinds must be what the archive says.
+        let held = Components { language: Some(language.clone()), byte_coder: None }.descriptor();
+        if let Some(held) = held.language {
+            held.expect(needed)?;
+        }
+        Ok(language)
+    }
+
+    /// An engine may be exact on one kind of machine only, and this may be another.
+    fn warn_of_other_machines(&self, needed: &LanguageDescriptor, language: &Language) {
+        let Exactness::SameMachineKind(written_on) = &needed.model.exactness else { return };
+        let here = match &language.model.identity().exactness {
+            Exactness::SameMachineKind(kind) => kind.as_str(),
+            Exactness::Everywhere => return,
+        };
+        if here != written_on {
+            self.workshop.report.warning(format_args!(
+                "engine {} repeats its results on the same kind of machine only; the archive was \
+                 written on {written_on:?}, this is {here:?}: decoding may fail",
+                needed.model.engine
+            ));
+        }
+    }
+}
+
+impl Resolver for ArchiveResolver {
+    fn resolve(&self, descriptor: &Descriptor) -> Result<Components> {
+        let language =
+            descriptor.language.as_ref().map(|needed| self.language(needed)).transpose()?;
+        let byte_coder =
+            descriptor.byte_coder.as_ref().map(coders::recorded_byte_coder).transpose()?;
+        Ok(Components { language, byte_coder })
+    }
+}

@@ -1,0 +1,317 @@
+//! The command line resolved: what was meant, checked, with every default filled in.
+
+use std::path::{Path, PathBuf};
+
+use crate::args::{
+    CoderName, CodingArguments, Engine, MachineArguments, OutputArguments, Precision,
+    RankBackendName, ReadingArguments, VerbosityArguments,
+};
+use crate::exit::{Failure, Outcome};
+use crate::input::{self, DASH, is_stdin};
+use crate::output::Target;
+use crate::report::Report;
+
+/// The suffix of archives.
+pub(crate) const SUFFIX: &str = "fz";
+
+/// Where a model comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ModelChoice {
+    /// A name in the catalog.
+    Named(String),
+    /// A GGUF file or a folder with safetensors.
+    At(PathBuf),
+}
+
+impl ModelChoice {
+    /// A path if it is written like one or lies there, else a name.
+    pub(crate) fn new(text: &str) -> Self {
+        let path = Path::new(text);
+        let written_like_a_path = path.components().count() > 1
+            || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+        if written_like_a_path || path.exists() {
+            Self::At(path.to_owned())
+        } else {
+            Self::Named(text.to_owned())
+        }
+    }
+}
+
+/// What computes a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EngineChoice {
+    /// finezip-exact.
+    Exact(Precision),
+    /// finezip-candle.
+    Candle,
+}
+
+/// What codes tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CoderChoice {
+    /// Arithmetic coding.
+    Arithmetic,
+    /// Ranks through a byte compressor.
+    Rank(RankBackendName),
+    /// Mixing at a level from 2 to 9.
+    Mixer(u32),
+}
+
+/// How text is coded with a language model.
+#[derive(Clone, Debug)]
+pub(crate) struct LanguageSettings {
+    /// The model.
+    pub(crate) model: ModelChoice,
+    /// What computes it.
+    pub(crate) engine: EngineChoice,
+    /// What codes under its distributions.
+    pub(crate) coder: CoderChoice,
+    /// Tokens seen at most; none for the engine's usual number.
+    pub(crate) context_tokens: Option<usize>,
+    /// Lanes; none to choose from size and memory.
+    pub(crate) lanes: Option<usize>,
+    /// Whether the ideal code length is measured.
+    pub(crate) ideal: bool,
+    /// Whether a missing model may not be fetched.
+    pub(crate) offline: bool,
+}
+
+/// How text is coded.
+#[derive(Clone, Debug)]
+pub(crate) struct CodingSettings {
+    /// With a language model, if any.
+    pub(crate) language: Option<LanguageSettings>,
+    /// Bytes of text in a frame; none for the usual number.
+    pub(crate) frame_bytes: Option<usize>,
+}
+
+impl CodingSettings {
+    /// Resolves the options of `compress`.
+    pub(crate) fn new(arguments: &CodingArguments, ideal: bool) -> Outcome<Self> {
+        let frame_bytes = match arguments.frame_size {
+            Some(bytes) => Some(usize::try_from(bytes).map_err(|_| {
+                Failure::usage(format!("a frame of {bytes} bytes does not fit in memory"))
+            })?),
+            None => None,
+        };
+        let language = if arguments.model == "none" {
+            refuse_without_model(arguments, ideal)?;
+            None
+        } else {
+            Some(LanguageSettings {
+                model: ModelChoice::new(&arguments.model),
+                engine: engine(arguments)?,
+                coder: coder(arguments)?,
+                context_tokens: at_least_one("--context", arguments.context)?,
+                lanes: at_least_one("--batch", arguments.batch)?,
+                ideal,
+                offline: arguments.offline,
+            })
+        };
+        Ok(Self { language, frame_bytes })
+    }
+}
+
+fn at_least_one(option: &str, number: Option<usize>) -> Outcome<Option<usize>> {
+    if number == Some(0) {
+        return Err(Failure::usage(format!("{option} is at least 1, 0 was given")));
+    }
+    Ok(number)
+}
+
+fn engine(arguments: &CodingArguments) -> Outcome<EngineChoice> {
+    match (arguments.engine.unwrap_or(Engine::Exact), arguments.precision) {
+        (Engine::Exact, precision) => Ok(EngineChoice::Exact(precision.unwrap_or(Precision::Int8))),
+        (Engine::Candle, None) => Ok(EngineChoice::Candle),
+        (Engine::Candle, Some(_)) => {
+            Err(Failure::usage("--precision belongs to --engine exact; candle computes in f32"))
+        }
+    }
+}
+
+/// Level 1 mixes nothing, which is plain arithmetic coding.
+fn coder(arguments: &CodingArguments) -> Outcome<CoderChoice> {
+    let level = arguments.level.given();
+    let usual = if level == Some(1) { CoderName::Ac } else { CoderName::Mixer };
+    let name = arguments.coder.unwrap_or(usual);
+    if name != CoderName::Rank && arguments.rank_backend.is_some() {
+        return Err(Failure::usage("--rank-backend needs --coder rank"));
+    }
+    match (name, level) {
+        (CoderName::Mixer, Some(1)) => Err(Failure::usage("--coder mixer has levels -2 to -9")),
+        (CoderName::Mixer, level) => {
+            Ok(CoderChoice::Mixer(level.unwrap_or(finezip_mixer::tokens::DEFAULT_LEVEL)))
+        }
+        (CoderName::Ac, None | Some(1)) => Ok(CoderChoice::Arithmetic),
+        (CoderName::Rank, None) => {
+            Ok(CoderChoice::Rank(arguments.rank_backend.unwrap_or(RankBackendName::Zlib)))
+        }
+        (_, Some(level)) => Err(Failure::usage(format!(
+            "-{level} is a level of --coder mixer; ac and rank have none"
+        ))),
+    }
+}
+
+/// What has no meaning without a model is a mistake, not something to pass over.
+fn refuse_without_model(arguments: &CodingArguments, ideal: bool) -> Outcome {
+    let given = [
+        ("--engine", arguments.engine.is_some()),
+        ("--precision", arguments.precision.is_some()),
+        ("--coder", arguments.coder.is_some()),
+        ("a level", arguments.level.given().is_some()),
+        ("--rank-backend", arguments.rank_backend.is_some()),
+        ("--context", arguments.context.is_some()),
+        ("--batch", arguments.batch.is_some()),
+        ("--ideal", ideal),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((option, _)) => {
+            Err(Failure::usage(format!("{option} needs a model; --model none was given")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What of the machine may be used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MachineSettings {
+    /// Threads, at least 1.
+    pub(crate) threads: usize,
+    /// Bytes that lanes may take; none for the usual bound.
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+impl MachineSettings {
+    /// Resolves `-T` and `--memory`.
+    pub(crate) fn new(arguments: &MachineArguments) -> Self {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if arguments.threads == 0 { cores() } else { arguments.threads };
+        Self { threads, memory_bytes: arguments.memory }
+    }
+}
+
+/// What reading an archive may use.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadingSettings {
+    /// A model to use if it is the one the archive names.
+    pub(crate) model: Option<PathBuf>,
+    /// What of the machine may be used.
+    pub(crate) machine: MachineSettings,
+}
+
+impl ReadingSettings {
+    /// Resolves what reading commands share.
+    pub(crate) fn new(arguments: &ReadingArguments) -> Self {
+        Self { model: arguments.model.clone(), machine: MachineSettings::new(&arguments.machine) }
+    }
+}
+
+/// The direction in which files are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// FILE to FILE.fz.
+    AddSuffix,
+    /// FILE.fz to FILE.
+    RemoveSuffix,
+}
+
+/// Which files are read and written.
+#[derive(Clone, Debug)]
+pub(crate) struct FileSettings {
+    /// The inputs, `-` for stdin.
+    pub(crate) inputs: Vec<PathBuf>,
+    output: Option<Target>,
+    naming: Naming,
+    /// Whether existing files are replaced.
+    pub(crate) force: bool,
+    remove_inputs: bool,
+}
+
+impl FileSettings {
+    /// Resolves files and output options.
+    pub(crate) fn new(
+        files: Vec<PathBuf>,
+        output: &OutputArguments,
+        naming: Naming,
+    ) -> Outcome<Self> {
+        let inputs = inputs(files);
+        let target = match &output.output {
+            _ if output.stdout => Some(Target::Stdout),
+            Some(path) if path.as_os_str() == DASH => Some(Target::Stdout),
+            Some(path) => Some(Target::File(path.clone())),
+            None => None,
+        };
+        if inputs.len() > 1 && matches!(target, Some(Target::File(_))) {
+            return Err(Failure::usage(format!(
+                "-o names one output, {} inputs were given; -c writes them one after another",
+                inputs.len()
+            )));
+        }
+        if output.rm && target == Some(Target::Stdout) {
+            return Err(Failure::usage("--rm does not go with output to stdout"));
+        }
+        Ok(Self { inputs, output: target, naming, force: output.force, remove_inputs: output.rm })
+    }
+
+    /// Where the output of `input` goes.
+    pub(crate) fn target(&self, input: &Path) -> Outcome<Target> {
+        if let Some(target) = &self.output {
+            return self.refuse_same_file(input, target);
+        }
+        if is_stdin(input) {
+            return Ok(Target::Stdout);
+        }
+        let has_suffix = input.extension().is_some_and(|extension| extension == SUFFIX);
+        match self.naming {
+            Naming::AddSuffix if has_suffix && !self.force => Err(Failure::file(format!(
+                "it has the suffix .{SUFFIX} already; -f compresses it all the same"
+            ))),
+            Naming::AddSuffix => {
+                let mut name = input.as_os_str().to_owned();
+                name.push(".");
+                name.push(SUFFIX);
+                Ok(Target::File(name.into()))
+            }
+            Naming::RemoveSuffix if has_suffix => Ok(Target::File(input.with_extension(""))),
+            Naming::RemoveSuffix => Err(Failure::file(format!(
+                "expected a name that ends with .{SUFFIX}; say where to write with -o FILE or -c"
+            ))),
+        }
+    }
+
+    /// An error if the output would take the place of its own input.
+    fn refuse_same_file(&self, input: &Path, target: &Target) -> Outcome<Target> {
+        if let Target::File(path) = target
+            && !is_stdin(input)
+            && let (Ok(from), Ok(to)) = (input.canonicalize(), path.canonicalize())
+            && from == to
+        {
+            return Err(Failure::file("the output would replace the input; name another file"));
+        }
+        Ok(target.clone())
+    }
+
+    /// Removes an input whose output stands, if that was asked for.
+    pub(crate) fn remove_input(&self, input: &Path) -> Outcome {
+        if self.remove_inputs && !is_stdin(input) {
+            std::fs::remove_file(input)
+                .map_err(|error| Failure::from(error).about("cannot remove the input"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the user may be asked: not where stdin is the input.
+    pub(crate) fn may_ask(&self) -> bool {
+        !self.inputs.iter().any(|input| input::is_stdin(input))
+    }
+}
+
+/// The inputs: stdin where none is given.
+pub(crate) fn inputs(files: Vec<PathBuf>) -> Vec<PathBuf> {
+    if files.is_empty() { vec![DASH.into()] } else { files }
+}
+
+/// How much is said.
+pub(crate) fn report(arguments: VerbosityArguments) -> Report {
+    Report { quiet: arguments.quiet, verbose: arguments.verbose }
+}

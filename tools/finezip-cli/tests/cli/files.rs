@@ -1,0 +1,169 @@
+//! Which files are read, written, kept and refused.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use crate::support::Sandbox;
+
+const TEXT: &[u8] = b"Whose woods these are I think I know. His house is in the village though.\n";
+
+#[test]
+fn the_suffix_is_added_and_removed_and_inputs_are_kept() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    sandbox.done(&["compress", "--model", "none", "text"]);
+    assert_eq!(sandbox.names(), ["text", "text.fz"]);
+    fs::rename(sandbox.path("text.fz"), sandbox.path("other.txt.fz")).unwrap();
+    sandbox.done(&["decompress", "other.txt.fz"]);
+    assert_eq!(sandbox.names(), ["other.txt", "other.txt.fz", "text"]);
+    assert_eq!(sandbox.read("other.txt"), TEXT);
+}
+
+#[test]
+fn rm_removes_inputs_after_success_and_keep_takes_it_back() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    sandbox.done(&["compress", "--model", "none", "--rm", "text"]);
+    assert_eq!(sandbox.names(), ["text.fz"]);
+    sandbox.done(&["decompress", "--rm", "-k", "text.fz"]);
+    assert_eq!(sandbox.names(), ["text", "text.fz"]);
+    sandbox.done(&["decompress", "-k", "--rm", "-f", "text.fz"]);
+    assert_eq!(sandbox.names(), ["text"]);
+    sandbox.write("bad.fz", b"not an archive");
+    sandbox.run(&["decompress", "--rm", "bad.fz"]).expect_code(3);
+    assert_eq!(sandbox.names(), ["bad.fz", "text"]);
+}
+
+#[test]
+fn nothing_is_replaced_without_force() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    sandbox.write("text.fz", b"precious");
+    let refused = ["compress", "--model", "none", "text"];
+    sandbox.run(&refused).expect_code(1).expect_said(&["text.fz exists already", "-f"]);
+    assert_eq!(sandbox.read("text.fz"), b"precious");
+    sandbox.run(&["compress", "--model", "none", "text", "-o", "text.fz"]).expect_code(1);
+    assert_eq!(sandbox.read("text.fz"), b"precious");
+
+    sandbox.done(&["compress", "--model", "none", "-f", "text"]);
+    sandbox.write("text", b"changed");
+    sandbox.run(&["decompress", "text.fz"]).expect_code(1).expect_said(&["text exists already"]);
+    assert_eq!(sandbox.read("text"), b"changed");
+    sandbox.done(&["decompress", "-f", "text.fz"]);
+    assert_eq!(sandbox.read("text"), TEXT);
+    assert_eq!(sandbox.names(), ["text", "text.fz"]);
+}
+
+#[test]
+fn the_output_may_be_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    sandbox.done(&["compress", "--model", "none", "-o", "archive.bin", "text"]);
+    sandbox.done(&["decompress", "archive.bin", "-o", "back"]);
+    assert_eq!(sandbox.names(), ["archive.bin", "back", "text"]);
+    assert_eq!(sandbox.read("back"), TEXT);
+}
+
+#[test]
+fn the_input_is_never_its_own_output() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    sandbox
+        .run(&["compress", "--model", "none", "-f", "text", "-o", "./text"])
+        .expect_code(1)
+        .expect_said(&["would replace the input"]);
+    assert_eq!(sandbox.read("text"), TEXT);
+}
+
+#[test]
+fn names_without_the_suffix_need_an_output_and_archives_are_not_compressed_again() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    sandbox.done(&["compress", "--model", "none", "text", "-o", "archive"]);
+    sandbox.run(&["decompress", "archive"]).expect_code(1).expect_said(&[".fz", "-o FILE"]);
+    fs::rename(sandbox.path("archive"), sandbox.path("archive.fz")).unwrap();
+    let again = sandbox.run(&["compress", "--model", "none", "archive.fz"]);
+    again.expect_code(1).expect_said(&["has the suffix .fz already"]);
+    sandbox.done(&["compress", "--model", "none", "-f", "archive.fz"]);
+    assert_eq!(sandbox.names(), ["archive.fz", "archive.fz.fz", "text"]);
+}
+
+#[test]
+fn other_files_are_done_after_a_failure_and_the_first_decides_the_code() {
+    let sandbox = Sandbox::new();
+    sandbox.write("one", TEXT);
+    sandbox.write("two", TEXT);
+    fs::create_dir(sandbox.path("folder")).unwrap();
+    sandbox
+        .run(&["compress", "--model", "none", "missing", "one", "folder", "two"])
+        .expect_code(1)
+        .expect_said(&["finezip-cli: missing: ", "finezip-cli: folder: it is a folder"]);
+    assert_eq!(sandbox.names(), ["folder", "one", "one.fz", "two", "two.fz"]);
+    sandbox.write("bad.fz", &sandbox.read("one.fz")[..20]);
+    sandbox.run(&["test", "one.fz", "bad.fz", "missing.fz"]).expect_code(3);
+    sandbox.run(&["decompress", "-f", "missing.fz", "bad.fz", "two.fz"]).expect_code(1);
+}
+
+#[test]
+fn permissions_and_times_are_kept() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("text", TEXT);
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    sandbox.done(&["compress", "--model", "none", "text"]);
+    fs::remove_file(&path).unwrap();
+    sandbox.done(&["decompress", "text.fz"]);
+    for name in ["text.fz", "text"] {
+        let metadata = fs::metadata(sandbox.path(name)).unwrap();
+        assert_eq!(metadata.modified().unwrap(), then, "{name}");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(metadata.permissions().mode() & 0o777, 0o640, "{name}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_devices_stay_devices() {
+    use std::os::unix::fs::FileTypeExt;
+
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    sandbox.write("behind", b"old");
+    std::os::unix::fs::symlink("behind", sandbox.path("link")).unwrap();
+    sandbox.done(&["compress", "--model", "none", "-f", "text", "-o", "link"]);
+    assert!(fs::symlink_metadata(sandbox.path("link")).unwrap().is_symlink());
+    sandbox.done(&["test", "behind"]);
+
+    sandbox.done(&["compress", "--model", "none", "--verify", "text", "-o", "/dev/null"]);
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    sandbox
+        .run(&["compress", "--model", "none", "text", "-o", "nowhere/out.fz"])
+        .expect_code(1)
+        .expect_said(&["cannot write to nowhere"]);
+}
+
+#[test]
+fn verify_keeps_good_archives() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT.repeat(100));
+    sandbox.done(&["compress", "--model", "none", "--verify", "--frame-size", "1K", "text"]);
+    sandbox.done(&["decompress", "text.fz", "-o", "back"]);
+    assert_eq!(sandbox.read("back"), TEXT.repeat(100));
+    let streamed = sandbox.done(&["compress", "--model", "none", "--verify", "-c", "--frame-size", "1K", "text"]);
+    assert_eq!(streamed.stdout, sandbox.read("text.fz"));
+    assert_eq!(sandbox.names(), ["back", "text", "text.fz"]);
+}

@@ -1,0 +1,20 @@
+//! The real binary, as a user meets it.
+#![forbid(unsafe_code)]
+
+mod support;
+
+mod contents;
+mod files;
+mod hostile;
+mod listing;
+mod ranges;
+mod real_model;
+mod shell;
+mod small_models;
+mod streams;
+mod usage;
+
+#[cfg(unix)]
+mod interrupts;
+#[cfg(unix)]
+mod terminals;

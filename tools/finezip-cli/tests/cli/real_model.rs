@@ -1,0 +1,133 @@
+//! SmolLM2-135M, fetched as a user's first run fetches it, on real text.
+
+use serde_json::Value;
+
+use crate::support::{Sandbox, fixture};
+
+/// The archive of a fixture, made with the default model.
+fn compress(sandbox: &Sandbox, name: &str, options: &[&str]) -> Vec<u8> {
+    sandbox.write(name, fixture(name));
+    sandbox.done(&[&["compress", "-f", name], options].concat());
+    sandbox.read(&format!("{name}.fz"))
+}
+
+#[test]
+fn english_comes_back_through_every_coder_and_is_small() {
+    let sandbox = Sandbox::new();
+    let text_bytes = fixture("alice.txt").len();
+    for (options, most_bits_a_byte) in [
+        (&[][..], 2.0),
+        (&["--coder", "ac", "-T", "1"], 2.0),
+        (&["--coder", "rank"], 2.6),
+    ] {
+        let archive = compress(&sandbox, "alice.txt", options);
+        let bits_a_byte = 8.0 * archive.len() as f64 / text_bytes as f64;
+        assert!(bits_a_byte < most_bits_a_byte, "{options:?}: {bits_a_byte}");
+        let ran = sandbox.done(&["decompress", "-c", "alice.txt.fz"]);
+        assert_eq!(ran.stdout, fixture("alice.txt"), "{options:?}");
+    }
+}
+
+#[test]
+fn other_languages_and_code_come_back() {
+    let sandbox = Sandbox::new();
+    for name in ["faust.txt", "kokoro.txt", "queue.rs"] {
+        compress(&sandbox, name, &["--verify"]);
+        let ran = sandbox.done(&["decompress", "-c", &format!("{name}.fz")]);
+        assert_eq!(ran.stdout, fixture(name), "{name}");
+    }
+}
+
+#[test]
+fn text_that_spells_special_tokens_comes_back() {
+    let sandbox = Sandbox::new();
+    let mut text = b"<|im_start|>user\r\nWhat is\0 this?<|im_end|>\n<|endoftext|>\n".repeat(4);
+    text.extend_from_slice(&fixture("queue.rs")[..400]);
+    text.extend_from_slice(b"caf\xE9 \xFF\xFE");
+    sandbox.write("text", &text);
+    sandbox.done(&["compress", "text"]);
+    let listed = sandbox.done(&["list", "--json", "text.fz"]).stdout;
+    let listed: Value = serde_json::from_slice(&listed).unwrap();
+    assert_eq!(listed[0]["members"][0]["frames"][0]["method"], "model");
+    assert_eq!(sandbox.done(&["decompress", "-c", "text.fz"]).stdout, text);
+}
+
+#[test]
+fn another_folder_process_and_thread_count_give_the_same_bytes() {
+    let sandbox = Sandbox::new();
+    let archive = compress(&sandbox, "faust.txt", &["-T", "1", "--batch", "3"]);
+    let other = Sandbox::new();
+    assert_eq!(compress(&other, "faust.txt", &["-T", "3", "--batch", "3"]), archive);
+    for threads in ["1", "2", "3"] {
+        let ran = other.done(&["decompress", "-c", "-T", threads, "faust.txt.fz"]);
+        assert_eq!(ran.stdout, fixture("faust.txt"), "{threads} threads");
+    }
+}
+
+#[test]
+fn the_coder_is_close_to_the_ideal_code_length() {
+    let sandbox = Sandbox::new();
+    sandbox.write("alice.txt", fixture("alice.txt"));
+    let ran = sandbox.done(&["compress", "--coder", "ac", "--ideal", "alice.txt"]);
+    let line = ran.stderr.lines().find(|line| line.contains("ideal code length")).unwrap();
+    let more: f64 = line.split_once('(').unwrap().1.trim_end_matches("%)").parse().unwrap();
+    assert!((-0.1..0.5).contains(&more), "{line}");
+}
+
+#[test]
+fn candle_is_refused_nowhere_and_says_where_it_is_exact() {
+    let sandbox = Sandbox::new();
+    compress(&sandbox, "kokoro.txt", &["--engine", "candle", "--context", "64"]);
+    let listed = String::from_utf8(sandbox.done(&["list", "kokoro.txt.fz"]).stdout).unwrap();
+    assert!(listed.contains("same machine kind: "), "{listed}");
+    assert!(listed.contains("smollm2-135m (BLAKE3 "), "{listed}");
+    let ran = sandbox.done(&["decompress", "-c", "kokoro.txt.fz"]);
+    assert_eq!(ran.stdout, fixture("kokoro.txt"));
+}
+
+#[test]
+fn a_model_that_is_not_here_is_named_with_the_command_that_fetches_it() {
+    let sandbox = Sandbox::new();
+    compress(&sandbox, "faust.txt", &[]);
+    let elsewhere = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("FINEZIP_CACHE", sandbox.path("cache")).env("HF_HUB_CACHE", sandbox.path("hub"));
+        command.output().unwrap()
+    };
+    for arguments in [
+        &["test", "faust.txt.fz"][..],
+        &["decompress", "-c", "faust.txt.fz"],
+        &["compress", "--offline", "-f", "faust.txt"],
+        &["models", "path", "smollm2-135m"],
+    ] {
+        let output = elsewhere(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}: {said}");
+        for part in [
+            "smollm2-135m",
+            "5f4fa13bfc6dd4a91fd00e22974a9c4e9ed628fd7d7f307398ddf30260d6b2c3",
+            "finezip-cli models fetch smollm2-135m",
+        ] {
+            assert!(said.contains(part), "{arguments:?}: {part} is not in: {said}");
+        }
+    }
+}
+
+#[test]
+fn models_are_listed_found_and_verified() {
+    let sandbox = Sandbox::new();
+    let name = "smollm2-135m";
+    sandbox.done(&["models", "fetch", name]).expect_said(&["smollm2-135m : "]);
+    let path = String::from_utf8(sandbox.done(&["models", "path", name]).stdout).unwrap();
+    assert!(path.trim_end().ends_with(".gguf"), "{path}");
+    sandbox.done(&["models", "verify", name]).expect_said(&["whole"]);
+    sandbox.done(&["models", "verify", path.trim_end()]).expect_said(&["this is smollm2-135m"]);
+    let listed = String::from_utf8(sandbox.done(&["models", "list"]).stdout).unwrap();
+    assert!(listed.contains("gemma-3-270m") && listed.contains("Apache-2.0"), "{listed}");
+    let listed = sandbox.done(&["models", "list", "--json"]).stdout;
+    let listed: Value = serde_json::from_slice(&listed).unwrap();
+    let entry = listed.as_array().unwrap().iter().find(|entry| entry["name"] == name).unwrap();
+    assert_eq!(entry["path"], path.trim_end());
+    sandbox.run(&["models", "fetch", "nobody-s-model"]).expect_code(2);
+    sandbox.run(&["models", "path", "nobody-s-model"]).expect_code(2);
+}

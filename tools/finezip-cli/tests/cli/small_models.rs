@@ -1,0 +1,243 @@
+//! Archives coded with a language model, with small seeded ones so that thousands of runs are
+//! quick: what is found again by hash, what is refused, damage.
+
+use finezip_models::seeded::SeededModel;
+use serde_json::Value;
+
+use crate::contents::awkward_contents;
+use crate::support::Sandbox;
+
+/// Text of the seeded vocabulary's merges, in frames so short that only the model makes them
+/// smaller.
+const TEXT: &[u8] = b"and the other in the end is of the rest, or it is the one that on the way is \
+in the inner; she is at the start, and he is on the shore in the rain, or is it in there?";
+
+/// Options under which frames are coded with the model.
+const SHORT_FRAMES: [&str; 4] = ["--model", "small.gguf", "--frame-size", "24"];
+
+fn with_model() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.gguf", SeededModel::default().to_gguf().unwrap());
+    sandbox.write("text", TEXT);
+    sandbox
+}
+
+/// Compresses the text with more options; the archive has model frames.
+fn compress(sandbox: &Sandbox, options: &[&str]) -> Vec<u8> {
+    let arguments = [&["compress", "-f", "text"], &SHORT_FRAMES[..], options].concat();
+    sandbox.done(&arguments);
+    let frames = &listed(sandbox)["members"][0]["frames"];
+    let coded = frames.as_array().unwrap().iter().filter(|frame| frame["method"] == "model");
+    assert!(coded.count() > 1, "{frames:#}");
+    sandbox.read("text.fz")
+}
+
+fn listed(sandbox: &Sandbox) -> Value {
+    let printed = sandbox.done(&["list", "--json", "text.fz"]).stdout;
+    serde_json::from_slice::<Value>(&printed).unwrap()[0].clone()
+}
+
+/// Every way of coding comes back, with the archive and the model alone.
+#[test]
+fn every_engine_and_coder_comes_back() {
+    let sandbox = with_model();
+    for options in [
+        &[][..],
+        &["--coder", "ac"],
+        &["-1"],
+        &["-2"],
+        &["-9"],
+        &["--coder", "mixer", "-3"],
+        &["--coder", "rank"],
+        &["--coder", "rank", "--rank-backend", "zstd"],
+        &["--coder", "rank", "--rank-backend", "brotli"],
+        &["--engine", "candle", "--coder", "ac"],
+        &["--engine", "candle", "--coder", "rank"],
+        &["--engine", "exact", "--precision", "f32"],
+        &["--context", "4", "--batch", "3", "--memory", "1M"],
+    ] {
+        compress(&sandbox, &[options, &["--verify"]].concat());
+        let ran = sandbox.done(&["decompress", "-c", "text.fz", "--model", "small.gguf"]);
+        assert_eq!(ran.stdout, TEXT, "{options:?}");
+        assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn awkward_contents_come_back_through_a_model() {
+    let sandbox = with_model();
+    for coder in ["ac", "rank"] {
+        for (name, bytes) in awkward_contents() {
+            sandbox.write("text", &bytes);
+            let options = ["compress", "-f", "--coder", coder, "text"];
+            sandbox.done(&[&options[..], &SHORT_FRAMES].concat());
+            let ran = sandbox.done(&["decompress", "-c", "text.fz", "--model", "small.gguf"]);
+            assert_eq!(ran.stdout, bytes, "{coder}: {name}");
+        }
+    }
+}
+
+#[test]
+fn archives_say_what_they_need() {
+    let sandbox = with_model();
+    compress(&sandbox, &["--coder", "rank", "--context", "7"]);
+    let archive = listed(&sandbox);
+    let language = &archive["members"][0]["language"];
+    assert_eq!(language["model"], "small");
+    assert_eq!(language["blake3"].as_str().unwrap().len(), 64);
+    assert_eq!(language["exact_everywhere"], true);
+    assert!(language["engine"].as_str().unwrap().starts_with("exact/"), "{language}");
+    assert_eq!(language["schedule"], "rolling/1 sinks=1 window=7");
+    assert!(language["coder"].as_str().unwrap().starts_with("rank/1 "), "{language}");
+    let people = String::from_utf8(sandbox.done(&["list", "text.fz"]).stdout).unwrap();
+    for part in ["small (BLAKE3 ", "exact/", "everywhere", "rolling/1", "rank/1", "model "] {
+        assert!(people.contains(part), "{part} is not in {people}");
+    }
+    compress(&sandbox, &["--engine", "candle"]);
+    let language = &listed(&sandbox)["members"][0]["language"];
+    assert_eq!(language["exact_everywhere"], false);
+    assert!(language["machine_kind"].as_str().unwrap().contains(std::env::consts::ARCH));
+    assert!(language["schedule"].as_str().unwrap().starts_with("chunk-reset/1 "), "{language}");
+}
+
+#[test]
+fn neither_folder_nor_threads_nor_process_change_a_byte() {
+    let sandbox = with_model();
+    let archive = compress(&sandbox, &["-T", "1"]);
+    for threads in ["2", "3", "0"] {
+        assert_eq!(compress(&sandbox, &["-T", threads]), archive, "{threads} threads");
+    }
+    let other = with_model();
+    assert_eq!(compress(&other, &[]), archive);
+    other.write("moved.gguf", other.read("small.gguf"));
+    for threads in ["1", "2", "5"] {
+        let ran = other.done(&["decompress", "-c", "text.fz", "--model", "moved.gguf", "-T", threads]);
+        assert_eq!(ran.stdout, TEXT);
+    }
+}
+
+#[test]
+fn a_missing_model_is_named_with_its_hash_and_what_to_do() {
+    let sandbox = with_model();
+    compress(&sandbox, &[]);
+    let hash = listed(&sandbox)["members"][0]["language"]["blake3"].as_str().unwrap().to_owned();
+    for command in ["decompress", "test", "cat"] {
+        sandbox.run(&[command, "text.fz"]).expect_code(if command == "decompress" { 1 } else { 4 });
+    }
+    std::fs::remove_file(sandbox.path("text")).unwrap();
+    sandbox
+        .run(&["decompress", "text.fz"])
+        .expect_code(4)
+        .expect_said(&["finezip-cli: text.fz: model small", &hash, "--model PATH"]);
+    assert_eq!(sandbox.names(), ["small.gguf", "text.fz"]);
+}
+
+#[test]
+fn another_model_is_refused_by_its_hash() {
+    let sandbox = with_model();
+    compress(&sandbox, &[]);
+    let hash = listed(&sandbox)["members"][0]["language"]["blake3"].as_str().unwrap().to_owned();
+    let other = SeededModel { seed: 2, ..SeededModel::default() };
+    sandbox.write("other.gguf", other.to_gguf().unwrap());
+    sandbox
+        .run(&["test", "text.fz", "--model", "other.gguf"])
+        .expect_code(4)
+        .expect_said(&["needs model small", &hash, "other.gguf"]);
+    sandbox.write("broken.gguf", &sandbox.read("small.gguf")[..1000]);
+    sandbox.run(&["test", "text.fz", "--model", "broken.gguf"]).expect_code(4);
+    sandbox.run(&["test", "text.fz", "--model", "nowhere.gguf"]).expect_code(4);
+    sandbox.run(&["compress", "-f", "text", "--model", "broken.gguf"]).expect_code(4);
+    sandbox.run(&["compress", "-f", "text", "--model", "./nowhere"]).expect_code(4);
+    sandbox.run(&["compress", "-f", "text", "--model", "nobody-s-model"]).expect_code(2);
+}
+
+#[test]
+fn an_archive_of_another_machine_kind_comes_with_a_warning() {
+    let sandbox = with_model();
+    let archive = compress(&sandbox, &["--engine", "candle", "--coder", "ac"]);
+    // The same archive as another machine would have written it: its kind renamed, its checksum
+    // set right.
+    let arch = std::env::consts::ARCH.as_bytes();
+    let at = archive.windows(arch.len()).position(|bytes| bytes == arch).unwrap();
+    let mut other = archive.clone();
+    other[at] ^= 1;
+    let descriptor = 5;
+    assert_eq!(other[descriptor], b'D');
+    let (length, digits) = varint(&other[descriptor + 1..]);
+    let end = descriptor + 1 + digits + length;
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&0_u64.to_le_bytes());
+    crc.update(&other[descriptor..end]);
+    other[end..end + 4].copy_from_slice(&crc.finalize().to_le_bytes());
+    sandbox.write("text.fz", &other);
+    let ran = sandbox.done(&["decompress", "-c", "text.fz", "--model", "small.gguf"]);
+    assert_eq!(ran.stdout, TEXT);
+    ran.expect_said(&["warning", "same kind of machine only", "candle"]);
+    let quiet = sandbox.done(&["decompress", "-q", "-c", "text.fz", "--model", "small.gguf"]);
+    assert_eq!(quiet.stderr, "");
+}
+
+fn varint(bytes: &[u8]) -> (usize, usize) {
+    let digits = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    let value = bytes[..digits].iter().rev().fold(0, |sum, byte| sum << 7 | (byte & 0x7F) as usize);
+    (value, digits)
+}
+
+#[test]
+fn damaged_archives_of_a_model_are_refused() {
+    let sandbox = with_model();
+    let archive = compress(&sandbox, &["--coder", "ac"]);
+    std::fs::remove_file(sandbox.path("text")).unwrap();
+    std::fs::remove_file(sandbox.path("text.fz")).unwrap();
+    let refused = |damaged: &[u8], what: String| {
+        sandbox.write("bad.fz", damaged);
+        let ran = sandbox.run(&["decompress", "bad.fz", "--model", "small.gguf"]);
+        assert_eq!(ran.code, Some(3), "{what}: {}", ran.stderr);
+        assert_eq!(sandbox.names(), ["bad.fz", "small.gguf"], "{what}");
+    };
+    for length in 0..archive.len() {
+        refused(&archive[..length], format!("cut to {length} of {}", archive.len()));
+    }
+    for place in 0..archive.len() {
+        let mut damaged = archive.clone();
+        damaged[place] ^= 1 << (place % 8);
+        refused(&damaged, format!("byte {place} of {}", archive.len()));
+    }
+}
+
+#[test]
+fn ranges_decode_only_what_they_need() {
+    let sandbox = with_model();
+    compress(&sandbox, &[]);
+    for (range, expected) in [("30..60", &TEXT[30..60]), ("100..", &TEXT[100..]), ("..3", &TEXT[..3])] {
+        let arguments = ["cat", "--range", range, "text.fz", "--model", "small.gguf"];
+        assert_eq!(sandbox.done(&arguments).stdout, expected, "{range}");
+    }
+}
+
+#[test]
+fn more_memory_than_allowed_is_refused() {
+    let sandbox = with_model();
+    compress(&sandbox, &["--batch", "4"]);
+    sandbox
+        .run(&["test", "text.fz", "--model", "small.gguf", "--memory", "1K"])
+        .expect_code(3)
+        .expect_said(&["bytes of session memory", "--memory"]);
+}
+
+#[test]
+fn the_ideal_code_length_is_reported_beside_the_coder_s() {
+    let sandbox = with_model();
+    let arguments = ["compress", "-f", "--coder", "ac", "--ideal", "text"];
+    let ran = sandbox.done(&[&arguments[..], &SHORT_FRAMES].concat());
+    ran.expect_said(&["ideal code length ", "coder ", "%)"]);
+}
+
+#[test]
+fn a_window_longer_than_the_model_s_is_refused() {
+    let sandbox = with_model();
+    sandbox
+        .run(&["compress", "-f", "text", "--model", "small.gguf", "--context", "100000"])
+        .expect_code(2)
+        .expect_said(&["100000"]);
+}
