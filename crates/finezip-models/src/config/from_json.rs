@@ -107,12 +107,7 @@ pub(crate) fn from_json(
         true => settings.optional_usize("query_pre_attn_scalar")?.unwrap_or(256),
         false => head_dim,
     };
-    let rope_local_theta = match gemma {
-        true => Some(settings.optional_f32("rope_local_base_freq")?.unwrap_or(10_000.0)),
-        false => None,
-    };
-    // Older files leave out what the library's defaults say.
-    let default_theta = if gemma { 1_000_000.0 } else { 10_000.0 };
+    let rope = rope(&settings, gemma)?;
     let config = ModelConfig {
         architecture,
         hidden_size,
@@ -122,9 +117,9 @@ pub(crate) fn from_json(
         head_dim,
         feed_forward: settings.usize("intermediate_size")?,
         vocab_size: settings.usize("vocab_size")?,
-        rope_theta: settings.optional_f32("rope_theta")?.unwrap_or(default_theta),
-        rope_local_theta,
-        rope_scaling: rope_scaling(&settings)?,
+        rope_theta: rope.theta,
+        rope_local_theta: rope.local_theta,
+        rope_scaling: rope.scaling,
         norm_eps: settings.f32("rms_norm_eps")?,
         tied_embeddings: settings.bool("tie_word_embeddings", gemma)?,
         context_length: settings.usize("max_position_embeddings")?,
@@ -152,18 +147,48 @@ fn activation(settings: &Settings<'_>, gemma: bool) -> Result<Activation> {
     }
 }
 
+/// Rotary bases and scaling.
+struct Rope {
+    theta: f32,
+    local_theta: Option<f32>,
+    scaling: Option<RopeScaling>,
+}
+
+/// Newer files have all of it in `rope_parameters`, of Gemma one set for each kind of layer; older
+/// ones have it in several places. Either may leave out what the library's defaults say.
+fn rope(settings: &Settings<'_>, gemma: bool) -> Result<Rope> {
+    let file = settings.file;
+    let default_theta = if gemma { 1_000_000.0 } else { 10_000.0 };
+    let parameters = settings.get("rope_parameters");
+    let of_layers = |kind: &str| parameters.and_then(|json| json.get(kind));
+    let full = of_layers("full_attention").or(parameters).map(|json| Settings { file, json });
+    let sliding = of_layers("sliding_attention").map(|json| Settings { file, json });
+    let theta = match &full {
+        Some(full) => full.optional_f32("rope_theta")?,
+        None => settings.optional_f32("rope_theta")?,
+    };
+    let local_theta = match &sliding {
+        Some(sliding) => sliding.optional_f32("rope_theta")?,
+        None => settings.optional_f32("rope_local_base_freq")?,
+    };
+    let scaling = full.or_else(|| settings.get("rope_scaling").map(|json| Settings { file, json }));
+    Ok(Rope {
+        theta: theta.unwrap_or(default_theta),
+        local_theta: gemma.then(|| local_theta.unwrap_or(10_000.0)),
+        scaling: scaling.map_or(Ok(None), |scaling| rope_scaling(&scaling))?,
+    })
+}
+
 fn rope_scaling(settings: &Settings<'_>) -> Result<Option<RopeScaling>> {
-    let Some(json) = settings.get("rope_scaling") else { return Ok(None) };
-    let inner = Settings { file: settings.file, json };
-    let kind = inner.get("rope_type").or_else(|| inner.get("type")).and_then(Value::as_str);
+    let kind = settings.get("rope_type").or_else(|| settings.get("type")).and_then(Value::as_str);
     match kind {
         Some("default") => Ok(None),
-        Some("linear") => Ok(Some(RopeScaling::Linear { factor: inner.f32("factor")? })),
+        Some("linear") => Ok(Some(RopeScaling::Linear { factor: settings.f32("factor")? })),
         Some("llama3") => Ok(Some(RopeScaling::Llama3 {
-            factor: inner.f32("factor")?,
-            low_frequency_factor: inner.f32("low_freq_factor")?,
-            high_frequency_factor: inner.f32("high_freq_factor")?,
-            original_context: inner.usize("original_max_position_embeddings")?,
+            factor: settings.f32("factor")?,
+            low_frequency_factor: settings.f32("low_freq_factor")?,
+            high_frequency_factor: settings.f32("high_freq_factor")?,
+            original_context: settings.usize("original_max_position_embeddings")?,
         })),
         other => {
             let what = format!("rotary scaling {other:?}; default, linear and llama3 are read");
@@ -193,4 +218,78 @@ fn sliding_window(settings: &Settings<'_>, layers: usize) -> Result<Option<Slidi
         }
     };
     Ok(Some(SlidingWindow { tokens, sliding_layers }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(json: &Value) -> Result<ModelConfig> {
+        from_json("config.json", json, |_| false, |_| None)
+    }
+
+    fn llama() -> Value {
+        json!({
+            "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "intermediate_size": 96, "vocab_size": 300,
+            "rms_norm_eps": 1e-5, "max_position_embeddings": 1024,
+        })
+    }
+
+    #[test]
+    fn old_and_new_places_of_the_rotary_settings_read_the_same() {
+        let scaling = json!({
+            "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
+        });
+        let (mut old, mut new) = (llama(), llama());
+        old["rope_theta"] = 500_000.into();
+        old["rope_scaling"] = scaling.clone();
+        new["rope_parameters"] = scaling;
+        new["rope_parameters"]["rope_theta"] = 500_000.into();
+        let config = read(&new).unwrap();
+        assert_eq!(read(&old).unwrap(), config);
+        assert_eq!(config.rope_theta, 500_000.0);
+        assert!(matches!(config.rope_scaling, Some(RopeScaling::Llama3 { .. })));
+        assert!(!config.tied_embeddings);
+    }
+
+    #[test]
+    fn gemma_has_a_rotary_base_for_each_kind_of_layer() {
+        let mut json = llama();
+        json["model_type"] = "gemma3_text".into();
+        json["sliding_window"] = 512.into();
+        json["layer_types"] = json!(["sliding_attention", "full_attention"]);
+        json["rope_parameters"] = json!({
+            "full_attention": { "rope_type": "linear", "factor": 8.0, "rope_theta": 2e6 },
+            "sliding_attention": { "rope_type": "default", "rope_theta": 20_000 },
+        });
+        let config = read(&json).unwrap();
+        assert_eq!((config.rope_theta, config.rope_local_theta), (2e6, Some(20_000.0)));
+        assert_eq!(config.rope_scaling, Some(RopeScaling::Linear { factor: 8.0 }));
+        assert_eq!(config.sliding_window.unwrap().sliding_layers, [true, false]);
+        assert!(config.tied_embeddings);
+        assert_eq!(config.embedding_scale, 8.0);
+    }
+
+    #[test]
+    fn what_would_compute_something_else_is_refused() {
+        for (key, value) in [
+            ("model_type", json!("mamba")),
+            ("mlp_bias", json!(true)),
+            ("final_logit_softcapping", json!(30.0)),
+            ("hidden_act", json!("relu")),
+            ("rope_scaling", json!({ "rope_type": "yarn" })),
+            ("num_hidden_layers", json!(1_000_000)),
+            ("num_key_value_heads", json!(3)),
+            ("num_attention_heads", json!(0)),
+            ("rms_norm_eps", json!(-1.0)),
+            ("vocab_size", json!("many")),
+        ] {
+            let mut json = llama();
+            json[key] = value;
+            assert!(read(&json).is_err(), "{key}");
+        }
+    }
 }

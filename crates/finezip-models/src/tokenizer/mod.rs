@@ -1,7 +1,7 @@
 //! Bytes to a model's tokens and back, exact for any bytes.
 //!
 //! Merging is done by the `tokenizers` crate. That crate works on text and decodes with loss, so
-//! three things are done around it: a table of each token's bytes ([`vocabulary`]), which is the
+//! three things are done around it: a table of each token's bytes (`vocabulary`), which is the
 //! only way back from tokens; bytes that are not UTF-8 become single-byte tokens; and what comes
 //! out is compared with what went in, piece by piece, so that a piece which does not come back is
 //! encoded byte by byte. Normalizers are left out, special tokens are not known to it (text that
@@ -77,6 +77,17 @@ impl ModelTokenizer {
             ids.entry(vocabulary.spelling(token).to_owned()).or_insert(token);
         }
         let characters = vocabulary.alphabet() == Alphabet::Characters;
+        // What training took out of text before merging. The crate gives an added token a new id
+        // unless its model knows the text, and sees text with marks for spaces.
+        let mut user_defined = Vec::new();
+        for token in vocabulary.of_role(Role::UserDefined) {
+            let text = std::str::from_utf8(vocabulary.bytes(token)).unwrap_or_default();
+            let text = if characters { text.replace(' ', "▁") } else { text.to_owned() };
+            if !text.is_empty() {
+                ids.entry(text.clone()).or_insert(token);
+                user_defined.push(AddedToken::from(text, false).normalized(false));
+            }
+        }
         let model = BPE::builder()
             .vocab_and_merges(ids, rules.merges)
             .byte_fallback(characters)
@@ -87,11 +98,6 @@ impl ModelTokenizer {
         if !characters {
             encoder.with_pre_tokenizer(Some(words::byte_level(file, &rules.steps)?));
         }
-        let user_defined: Vec<AddedToken> = vocabulary
-            .of_role(Role::UserDefined)
-            .filter(|token| !vocabulary.bytes(*token).is_empty())
-            .map(|token| AddedToken::from(vocabulary.spelling(token), false).normalized(false))
-            .collect();
         encoder.add_tokens(user_defined).map_err(unusable)?;
         let inner_pairs = characters.then(|| InnerPairs::new(&vocabulary));
         Ok(Self { vocabulary, encoder, inner_pairs, fingerprint })
