@@ -1,4 +1,5 @@
-//! Sizes and speeds of the byte mixer on the files named.
+//! Sizes and speeds of the byte mixer on the files named; with `CHECK` set in the environment each
+//! is decoded again and compared.
 #![allow(clippy::print_stdout)]
 use finezip_mixer::bytes::{Settings, compress, decompress};
 use std::time::Instant;

@@ -132,9 +132,11 @@ impl<'a> Mixer<'a> {
         first_weights[SEEN] = 0.05;
         first_weights[FIRST_MATCH] = 0.2;
         first_weights[FIRST_MATCH + 2] = 0.2;
+        // Many contexts say much the same: together they begin with no more than five alone.
+        let share = 5.0 / contexts.len().max(5) as f32;
         for input in (FIRST_CONTEXT..inputs).step_by(2) {
-            first_weights[input] = 0.05;
-            first_weights[input + 1] = 0.03;
+            first_weights[input] = 0.05 * share;
+            first_weights[input + 1] = 0.03 * share;
         }
         Ok(Self {
             trie,
