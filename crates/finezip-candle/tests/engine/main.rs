@@ -3,6 +3,7 @@
 mod determinism;
 mod logits;
 mod misuse;
+mod pipeline;
 mod real_model;
 mod reference;
 mod support;
