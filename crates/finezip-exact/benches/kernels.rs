@@ -5,7 +5,7 @@
 #![allow(clippy::print_stdout, missing_docs)]
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use finezip_exact::kernels::{
@@ -84,6 +84,7 @@ fn kernels(criterion: &mut Criterion) {
         attentions(criterion, &mut table, &context);
         element_wise(criterion, &mut table, &context);
     }
+    speed_up();
     println!("\n| kernel | G/s | of the peak |\n|---|---|---|");
     for (name, rate) in &table.0 {
         let part = peak.map_or(String::new(), |peak| format!("{:.2}", rate / peak));
@@ -205,6 +206,50 @@ fn attentions(criterion: &mut Criterion, table: &mut Table, context: &Context) {
             });
         }
     }
+}
+
+/// Wall-clock time of one layer's products and attention for 64 lanes on one and on two threads,
+/// the best of many runs.
+fn speed_up() {
+    let isa = Isa::detect();
+    let times = [1, 2].map(|threads| {
+        let context = Context::new(isa, threads).expect("two threads");
+        let weights = SHAPES.map(|(_, channels, depth)| weights(channels, depth));
+        let mut narrow = QuantizedRows::new();
+        let mut wide = QuantizedRows::new();
+        narrow.quantize(&context, &values(64 * 576), 64, 576).expect("a valid shape");
+        wide.quantize(&context, &values(64 * 1536), 64, 1536).expect("a valid shape");
+        let cache = KvCache::new(64, 3, 64, 512).expect("a valid shape");
+        let all = Segment { start: 0, length: 512, sink: false };
+        let items: Vec<_> = (0..64)
+            .map(|lane| AttentionItem {
+                lane,
+                segments: [all, Segment::default(), Segment::default()],
+            })
+            .collect();
+        let x = values(64 * 576);
+        let queries = Queries {
+            rows: StridedRows::new(&x, 576, 0, 576),
+            sink_rows: None,
+            scale: 0.125,
+            precision: QueryPrecision::Eight,
+        };
+        let mut out = vec![0.0; 64 * 3072];
+        let mut best = Duration::MAX;
+        for _ in 0..1000 {
+            let start = Instant::now();
+            context.run(|| {
+                for weights in &weights[..4] {
+                    let x = if weights.depth() == 576 { &narrow } else { &wide };
+                    gemm_int8(&context, x, weights, &mut out[..64 * weights.channels()]);
+                }
+                attention(&context, &cache, &items, queries, &mut out[..64 * 576]);
+            });
+            best = best.min(start.elapsed());
+        }
+        best.as_secs_f64()
+    });
+    println!("\none layer, 64 lanes, two threads against one: {:.2}", times[0] / times[1]);
 }
 
 fn element_wise(criterion: &mut Criterion, table: &mut Table, context: &Context) {

@@ -16,9 +16,11 @@ pub(super) enum Kind {
     Scalar,
     /// AVX2 and F16C (Intel Haswell, AMD Zen and later).
     #[cfg(target_arch = "x86_64")]
+    #[cfg_attr(miri, allow(dead_code))]
     Avx2,
     /// AVX-512 F, BW, DQ, VL and VNNI, with AVX2 and F16C (Intel Ice Lake, AMD Zen 4 and later).
     #[cfg(target_arch = "x86_64")]
+    #[cfg_attr(miri, allow(dead_code))]
     Avx512Vnni,
 }
 
