@@ -1,7 +1,8 @@
 //! Code length and speed of a model over a file of tokens.
 //!
 //! `measure MODEL TOKENS BYTES PRECISION LANES WINDOW ROLLING THREADS`: `TOKENS` holds 32-bit
-//! little-endian ids, `BYTES` is the size of the text they stand for.
+//! little-endian ids, `BYTES` is the size of the text they stand for. Folded weights are kept in
+//! the folder that `FINEZIP_WEIGHTS_CACHE` names, if it is set.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -29,10 +30,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = ExactOptions {
         precision: precision.parse()?,
         threads: threads.parse()?,
+        cache_dir: std::env::var_os("FINEZIP_WEIGHTS_CACHE").map(Into::into),
         ..ExactOptions::default()
     };
     let model = ExactModel::open(&checkpoint, options)?;
-    println!("opened in {:.2} s on {}", start.elapsed().as_secs_f64(), model.isa());
+    let seconds = start.elapsed().as_secs_f64();
+    println!("opened in {seconds:.2} s on {}, cache: {:?}", model.isa(), model.cache_use());
 
     let shape = SessionShape {
         lanes,

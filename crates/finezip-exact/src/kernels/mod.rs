@@ -25,7 +25,7 @@
 #![allow(unsafe_code)]
 
 mod aligned;
-mod attention;
+pub mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -33,15 +33,15 @@ mod avx512;
 mod context;
 mod elementwise;
 mod error;
-mod float;
+pub mod float;
 mod hadamard;
-mod int4;
-mod int8;
+pub mod int4;
+pub mod int8;
 mod isa;
-mod kv_cache;
+pub mod kv_cache;
 mod peak;
 mod prefetch;
-mod quantize;
+pub mod quantize;
 mod rows;
 mod scalar;
 mod shared;
