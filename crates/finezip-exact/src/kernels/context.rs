@@ -15,6 +15,10 @@ const TASKS_PER_THREAD: usize = 4;
 /// Elements below which work is not worth waking a second thread: about ten microseconds.
 const ELEMENTS_PER_TASK: usize = 8192;
 
+/// Thread counts that tests of kernels go through; under Miri, which is slow, the caller alone.
+#[cfg(test)]
+pub(super) const TEST_THREADS: &[usize] = if cfg!(miri) { &[1] } else { &[1, 2, 3, 7] };
+
 /// The instruction set and the thread pool that kernels run on.
 #[derive(Debug)]
 pub struct Context {

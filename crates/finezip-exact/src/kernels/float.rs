@@ -107,6 +107,7 @@ per_isa! {
 mod tests {
     use super::*;
     use crate::kernels::Isa;
+    use crate::kernels::context::TEST_THREADS;
 
     #[test]
     fn every_instruction_set_and_thread_count_sums_in_order() {
@@ -127,7 +128,7 @@ mod tests {
                 }
             }
             for isa in Isa::available() {
-                for threads in [1, 2, 3, 7] {
+                for &threads in TEST_THREADS {
                     let context = Context::new(isa, threads).unwrap();
                     let mut out = vec![f32::NAN; rows * channels];
                     gemm_f32(&context, &x, rows, &weights, &mut out);

@@ -336,6 +336,7 @@ pub(super) fn half_to_f32(bits: u16) -> f32 {
 mod tests {
     use super::*;
     use crate::kernels::Isa;
+    use crate::kernels::context::TEST_THREADS;
     use proptest::prelude::*;
 
     fn check(rows: usize, channels: usize, blocks: usize, seed: usize) {
@@ -377,7 +378,7 @@ mod tests {
             }
         }
         for isa in Isa::available() {
-            for threads in [1, 2, 3, 7] {
+            for &threads in TEST_THREADS {
                 let context = Context::new(isa, threads).unwrap();
                 let mut quantized = QuantizedBlocks::new();
                 quantized.quantize(&context, &x, rows, depth).unwrap();

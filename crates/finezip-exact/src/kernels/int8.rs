@@ -285,6 +285,7 @@ pub(super) fn tile_rows(rows: usize) -> impl Iterator<Item = Range<usize>> {
 mod tests {
     use super::*;
     use crate::kernels::Isa;
+    use crate::kernels::context::TEST_THREADS;
     use proptest::prelude::*;
 
     /// The definition, value by value.
@@ -320,7 +321,7 @@ mod tests {
         let before: Vec<f32> = (0..rows * channels).map(|i| value(i + 3) as f32).collect();
         let mut expected = None;
         for isa in Isa::available() {
-            for threads in [1, 2, 3, 7] {
+            for &threads in TEST_THREADS {
                 let context = Context::new(isa, threads).unwrap();
                 let mut quantized = QuantizedRows::new();
                 quantized.quantize(&context, &x, rows, depth).unwrap();

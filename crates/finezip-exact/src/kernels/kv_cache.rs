@@ -234,13 +234,14 @@ per_isa! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::context::TEST_THREADS;
     use crate::kernels::{Isa, QuantizedRows};
 
     #[test]
     fn vectors_stand_where_the_layout_says() {
         let (lanes, kv_heads, width, slots) = (3, 2, 32, 40);
         for isa in Isa::available() {
-            for threads in [1, 3] {
+            for &threads in TEST_THREADS {
                 let context = Context::new(isa, threads).unwrap();
                 let mut cache = KvCache::new(lanes, kv_heads, width, slots).unwrap();
                 assert_eq!(cache.slots(), 48);

@@ -215,6 +215,7 @@ pub(super) fn rounded(value: f32) -> i32 {
 mod tests {
     use super::*;
     use crate::kernels::Isa;
+    use crate::kernels::context::TEST_THREADS;
     use proptest::prelude::*;
 
     #[test]
@@ -257,7 +258,7 @@ mod tests {
                 .collect();
             let mut kept = QuantizedRows::new();
             for isa in Isa::available() {
-                for threads in [1, 2, 3, 7] {
+                for &threads in TEST_THREADS {
                     let context = Context::new(isa, threads).unwrap();
                     // Memory of another shape must leave no trace.
                     kept.quantize(&context, &[1.0; 400], 1, 400).unwrap();

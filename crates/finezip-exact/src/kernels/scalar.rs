@@ -45,16 +45,28 @@ pub(super) unsafe fn finish(job: &Int8Job<'_>, row: usize, panel: usize, sums: [
 fn dot_panel(x: &[u8], panel: &[u8]) -> [i32; PANEL] {
     let mut sums = [0i32; PANEL];
     for (x, weights) in x.chunks_exact(4).zip(panel.chunks_exact(4 * PANEL)) {
-        let x = [x[0], x[1], x[2], x[3]].map(|byte| i32::from(byte as i8));
-        for (sum, w) in sums.iter_mut().zip(weights.chunks_exact(4)) {
-            let dot = x[0] * i32::from(w[0])
-                + x[1] * i32::from(w[1])
-                + x[2] * i32::from(w[2])
-                + x[3] * i32::from(w[3]);
-            *sum = sum.wrapping_add(dot);
-        }
+        add_products(&mut sums, [x[0], x[1], x[2], x[3]], weights);
     }
     sums
+}
+
+/// Adds the products of four signed bytes with columns of four unsigned bytes.
+///
+/// Four bytes are taken as one word and cut by shifts: compilers make vectors of that.
+#[inline(always)]
+fn add_products(sums: &mut [i32], x: [u8; 4], columns: &[u8]) {
+    let x = x.map(|byte| i32::from(byte as i8));
+    let (columns, _) = columns.as_chunks::<4>();
+    for (sum, column) in sums.iter_mut().zip(columns) {
+        let word = u32::from_le_bytes(*column);
+        let products = [
+            (word & 0xff) as i32 * x[0],
+            (word >> 8 & 0xff) as i32 * x[1],
+            (word >> 16 & 0xff) as i32 * x[2],
+            (word >> 24) as i32 * x[3],
+        ];
+        *sum = sum.wrapping_add((products[0] + products[1]) + (products[2] + products[3]));
+    }
 }
 
 /// Query bytes times blocks of keys; see [`super::attention`].
@@ -72,15 +84,7 @@ pub(super) fn value_sums(weights: &[u8], values: &[u8], shape: [usize; 3], sums:
     let [_, width, stride] = shape;
     for (weights, sums) in weights.chunks(stride).zip(sums.chunks_exact_mut(width)) {
         for (weights, values) in weights.chunks_exact(4).zip(values.chunks_exact(4 * width)) {
-            let weights = [weights[0], weights[1], weights[2], weights[3]];
-            let weights = weights.map(|byte| i32::from(byte as i8));
-            for (sum, values) in sums.iter_mut().zip(values.chunks_exact(4)) {
-                let dot = weights[0] * i32::from(values[0])
-                    + weights[1] * i32::from(values[1])
-                    + weights[2] * i32::from(values[2])
-                    + weights[3] * i32::from(values[3]);
-                *sum = sum.wrapping_add(dot);
-            }
+            add_products(sums, [weights[0], weights[1], weights[2], weights[3]], values);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::steps::power;
 use super::*;
+use crate::kernels::context::TEST_THREADS;
 use crate::kernels::quantize::SMALLEST_MAXIMUM;
 use crate::kernels::{Isa, KvSlot, QuantizedRows};
 use proptest::prelude::*;
@@ -122,7 +123,7 @@ fn check(case: &Case) {
         }
     }
     for isa in Isa::available() {
-        for threads in [1, 2, 3, 7] {
+        for &threads in TEST_THREADS {
             let context = Context::new(isa, threads).unwrap();
             let mut cache = KvCache::new(lanes, kv_heads, width, slots).unwrap();
             cache.store(
