@@ -84,8 +84,12 @@ impl Workshop {
         let model = engines::open(&checkpoint, &name, settings.engine, self.machine)?;
         let OpenModel { model, tokenizer } = self.keep(OpenModel { model, tokenizer });
         let schedule = self.schedule(settings, model.as_ref())?;
-        let coder =
-            coders::chosen(settings.coder, tokenizer.as_ref(), model.vocab_size(), self.threads()?)?;
+        let coder = coders::chosen(
+            settings.coder,
+            tokenizer.as_ref(),
+            model.vocab_size(),
+            self.threads()?,
+        )?;
         Ok(Language { model, tokenizer, schedule, coder })
     }
 
@@ -148,8 +152,7 @@ impl Workshop {
             return Err(other_model(needed, path, found));
         }
         let tokenizer = ModelTokenizer::from_checkpoint(&checkpoint).map_err(read)?;
-        let model =
-            engines::open_recorded(&checkpoint, name, &needed.model.engine, self.machine)?;
+        let model = engines::open_recorded(&checkpoint, name, &needed.model.engine, self.machine)?;
         Ok(self.keep(OpenModel { model, tokenizer: Arc::new(tokenizer) }))
     }
 

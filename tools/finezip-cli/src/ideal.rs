@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use finezip_coder::ideal_bits;
-use finezip_core::{
-    Coder, Decoder, Encoder, FrameShape, Record, Result, Rows, StepEntry, TokenId,
-};
+use finezip_core::{Coder, Decoder, Encoder, FrameShape, Record, Result, Rows, StepEntry, TokenId};
 
 /// What was measured since the last [`IdealLength::take`].
 #[derive(Clone, Copy, Debug, Default)]

@@ -69,11 +69,8 @@ pub(crate) fn not_here(entry: &CatalogEntry) -> Failure {
 
 /// Where the model lies that an archive names.
 pub(crate) fn find(name: &str, fingerprint: Fingerprint) -> Result<PathBuf> {
-    let missing = |message: String| Error::ModelMissing {
-        name: name.to_owned(),
-        fingerprint,
-        message,
-    };
+    let missing =
+        |message: String| Error::ModelMissing { name: name.to_owned(), fingerprint, message };
     // A name without a pinned fingerprint may be it; whoever opens it compares the hash.
     let by_name = || hub::find(name).filter(|entry| entry.blake3.is_none());
     let Some(entry) = hub::find_by_fingerprint(fingerprint).or_else(by_name) else {
@@ -127,8 +124,7 @@ impl Progress for Download<'_> {
     }
 
     fn bytes(&mut self, done: u64, total: Option<u64>) {
-        let meter =
-            self.meter.get_or_insert_with(|| Meter::start(self.report, &self.stage, total));
+        let meter = self.meter.get_or_insert_with(|| Meter::start(self.report, &self.stage, total));
         meter.set(done);
     }
 }

@@ -22,9 +22,7 @@ pub(crate) fn run(arguments: ModelsArguments) -> Outcome<Code> {
         ModelsCommand::List { json } => list(json),
         ModelsCommand::Fetch { names, verbosity } => fetch(&names, &settings::report(verbosity)),
         ModelsCommand::Path { name } => path(&name),
-        ModelsCommand::Verify { models, verbosity } => {
-            verify(models, &settings::report(verbosity))
-        }
+        ModelsCommand::Verify { models, verbosity } => verify(models, &settings::report(verbosity)),
     }
 }
 

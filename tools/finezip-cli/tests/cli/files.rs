@@ -163,7 +163,16 @@ fn verify_keeps_good_archives() {
     sandbox.done(&["compress", "--model", "none", "--verify", "--frame-size", "1K", "text"]);
     sandbox.done(&["decompress", "text.fz", "-o", "back"]);
     assert_eq!(sandbox.read("back"), TEXT.repeat(100));
-    let streamed = sandbox.done(&["compress", "--model", "none", "--verify", "-c", "--frame-size", "1K", "text"]);
+    let streamed = sandbox.done(&[
+        "compress",
+        "--model",
+        "none",
+        "--verify",
+        "-c",
+        "--frame-size",
+        "1K",
+        "text",
+    ]);
     assert_eq!(streamed.stdout, sandbox.read("text.fz"));
     assert_eq!(sandbox.names(), ["back", "text", "text.fz"]);
 }

@@ -80,10 +80,11 @@ fn messages_name_the_frame_and_the_offset() {
     sandbox.write("bad.fz", &damaged);
     sandbox.run(&["test", "bad.fz"]).expect_code(3).expect_said(&["frame ", "offset "]);
     sandbox.write("text.fz", b"plain text");
-    sandbox
-        .run(&["decompress", "text.fz"])
-        .expect_code(3)
-        .expect_said(&["not a finezip archive", "begins with 70 6c 61 69", "finezip-cli compress"]);
+    sandbox.run(&["decompress", "text.fz"]).expect_code(3).expect_said(&[
+        "not a finezip archive",
+        "begins with 70 6c 61 69",
+        "finezip-cli compress",
+    ]);
     sandbox.write("new.fz", b"\x8FFZ\x1A\x63more");
     sandbox.run(&["decompress", "new.fz"]).expect_code(3).expect_said(&["format version 99"]);
 }

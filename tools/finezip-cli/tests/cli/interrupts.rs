@@ -29,6 +29,8 @@ fn signals_remove_what_is_unfinished() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let sandbox = Sandbox::new();
         let mut child = waiting(&sandbox);
+        // Held, so that its input goes on.
+        let _stdin = child.stdin.take();
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{signal:?}");
         assert_eq!(sandbox.names(), [""; 0], "{signal:?}");
@@ -39,6 +41,7 @@ fn signals_remove_what_is_unfinished() {
 fn being_killed_leaves_nothing_under_the_target_s_name() {
     let sandbox = Sandbox::new();
     let mut child = waiting(&sandbox);
+    let _stdin = child.stdin.take();
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!sandbox.path("out.fz").exists());
@@ -56,6 +59,7 @@ fn an_interrupted_run_does_not_touch_the_file_it_was_to_replace() {
     while sandbox.names().len() < 2 {
         sleep(Duration::from_millis(5));
     }
+    let _stdin = child.stdin.take();
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     child.wait().unwrap();
     assert_eq!(sandbox.names(), ["out.fz"]);

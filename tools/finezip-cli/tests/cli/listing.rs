@@ -39,7 +39,8 @@ fn programs_read_json() {
     assert_eq!(frames.len(), 2);
     assert_eq!(frames[1]["method"], "stored");
     assert_eq!(frames[1]["payload_bytes"], frames[1]["text_bytes"]);
-    let end_of_first = frames[0]["offset"].as_u64().unwrap() + frames[0]["block_bytes"].as_u64().unwrap();
+    let end_of_first =
+        frames[0]["offset"].as_u64().unwrap() + frames[0]["block_bytes"].as_u64().unwrap();
     assert_eq!(frames[1]["offset"], end_of_first);
     assert_eq!(frames[1]["text_offset"], frames[0]["text_bytes"]);
 }
@@ -52,5 +53,8 @@ fn what_is_no_archive_is_an_error_and_the_others_are_listed() {
     let ran = sandbox.run(&["list", "--json", "text", "mixed.fz", "nothing"]).expect_code(3);
     let archives: Value = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(archives.as_array().unwrap().len(), 1);
-    ran.expect_said(&["finezip-cli: text: not a finezip archive", "nothing: not a finezip archive"]);
+    ran.expect_said(&[
+        "finezip-cli: text: not a finezip archive",
+        "nothing: not a finezip archive",
+    ]);
 }

@@ -15,11 +15,9 @@ fn compress(sandbox: &Sandbox, name: &str, options: &[&str]) -> Vec<u8> {
 fn english_comes_back_through_every_coder_and_is_small() {
     let sandbox = Sandbox::new();
     let text_bytes = fixture("alice.txt").len();
-    for (options, most_bits_a_byte) in [
-        (&[][..], 2.0),
-        (&["--coder", "ac", "-T", "1"], 2.0),
-        (&["--coder", "rank"], 2.6),
-    ] {
+    for (options, most_bits_a_byte) in
+        [(&[][..], 2.0), (&["--coder", "ac", "-T", "1"], 2.0), (&["--coder", "rank"], 2.6)]
+    {
         let archive = compress(&sandbox, "alice.txt", options);
         let bits_a_byte = 8.0 * archive.len() as f64 / text_bytes as f64;
         assert!(bits_a_byte < most_bits_a_byte, "{options:?}: {bits_a_byte}");
@@ -42,8 +40,8 @@ fn other_languages_and_code_come_back() {
 fn text_that_spells_special_tokens_comes_back() {
     let sandbox = Sandbox::new();
     let mut text = b"<|im_start|>user\r\nWhat is\0 this?<|im_end|>\n<|endoftext|>\n".repeat(4);
-    text.extend_from_slice(&fixture("queue.rs")[..400]);
-    text.extend_from_slice(b"caf\xE9 \xFF\xFE");
+    text.extend_from_slice(&fixture("alice.txt"));
+    text.extend_from_slice(b"caf\xE9 \x80\x81");
     sandbox.write("text", &text);
     sandbox.done(&["compress", "text"]);
     let listed = sandbox.done(&["list", "--json", "text.fz"]).stdout;
@@ -75,14 +73,14 @@ fn the_coder_is_close_to_the_ideal_code_length() {
 }
 
 #[test]
-fn candle_is_refused_nowhere_and_says_where_it_is_exact() {
+fn candle_works_and_says_where_it_is_exact() {
     let sandbox = Sandbox::new();
-    compress(&sandbox, "kokoro.txt", &["--engine", "candle", "--context", "64"]);
-    let listed = String::from_utf8(sandbox.done(&["list", "kokoro.txt.fz"]).stdout).unwrap();
+    compress(&sandbox, "alice.txt", &["--engine", "candle", "--context", "64"]);
+    let listed = String::from_utf8(sandbox.done(&["list", "alice.txt.fz"]).stdout).unwrap();
     assert!(listed.contains("same machine kind: "), "{listed}");
     assert!(listed.contains("smollm2-135m (BLAKE3 "), "{listed}");
-    let ran = sandbox.done(&["decompress", "-c", "kokoro.txt.fz"]);
-    assert_eq!(ran.stdout, fixture("kokoro.txt"));
+    let ran = sandbox.done(&["decompress", "-c", "alice.txt.fz"]);
+    assert_eq!(ran.stdout, fixture("alice.txt"));
 }
 
 #[test]
@@ -91,7 +89,7 @@ fn a_model_that_is_not_here_is_named_with_the_command_that_fetches_it() {
     compress(&sandbox, "faust.txt", &[]);
     let elsewhere = |arguments: &[&str]| {
         let mut command = sandbox.command(arguments);
-        command.env("FINEZIP_CACHE", sandbox.path("cache")).env("HF_HUB_CACHE", sandbox.path("hub"));
+        command.env("FINEZIP_CACHE", sandbox.path("cache")).env("HF_HOME", sandbox.path("hub"));
         command.output().unwrap()
     };
     for arguments in [

@@ -46,9 +46,13 @@ fn quiet_says_nothing_and_verbose_says_more() {
     let usual = sandbox.done(&["decompress", "-f", "text.fz"]);
     let usual = usual.expect_said(&["text.fz : 66 bytes"]);
     assert_eq!(usual.stderr.lines().count(), 1, "{}", usual.stderr);
-    sandbox
-        .done(&["compress", "--model", "none", "-f", "-v", "text"])
-        .expect_said(&["text : 66 => ", "bpb", "frames", "engine", "coder"]);
+    sandbox.done(&["compress", "--model", "none", "-f", "-v", "text"]).expect_said(&[
+        "text : 66 => ",
+        "bpb",
+        "frames",
+        "engine",
+        "coder",
+    ]);
     let quiet = sandbox.run(&["compress", "--model", "none", "-q", "missing"]).expect_code(1);
     quiet.expect_said(&["finezip-cli: missing: "]);
 }

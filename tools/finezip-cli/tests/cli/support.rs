@@ -29,10 +29,6 @@ impl Sandbox {
         self.0.path().join(name)
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.0.path()
-    }
-
     pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, bytes).unwrap();
