@@ -1,0 +1,28 @@
+//! LoRA and QLoRA fine-tuning, and the adapters it makes.
+//!
+//! - [`Adapter`] reads, writes and names adapters in PEFT's format, and gives what is added to
+//!   each weight in a defined arithmetic. It needs no tensors.
+#![forbid(unsafe_code)]
+
+pub mod adapter;
+mod atomic;
+pub mod error;
+#[cfg(feature = "train")]
+pub mod data;
+#[cfg(feature = "train")]
+mod frozen;
+#[cfg(feature = "train")]
+mod network;
+#[cfg(feature = "train")]
+mod ops;
+#[cfg(feature = "train")]
+mod random;
+pub mod target;
+mod tensor_file;
+
+pub use adapter::{Adapter, AdapterConfig, LoraMatrices};
+pub use atomic::write_atomically;
+pub use error::{Error, Result};
+#[cfg(feature = "train")]
+pub use network::LoraSettings;
+pub use target::{Linear, Targets};
