@@ -65,6 +65,13 @@ impl FrozenMatrix {
         Ok(Self { rows, columns, values: Values::Dense(dense) })
     }
 
+    /// A dense weight of these values.
+    #[cfg(test)]
+    pub(crate) fn dense<T: Real>(values: Vec<T>, columns: usize) -> Self {
+        let rows = values.len() / columns;
+        Self { rows, columns, values: Values::Dense(T::to_cpu_storage_owned(values)) }
+    }
+
     /// Number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.rows

@@ -2,6 +2,9 @@
 //!
 //! - [`Adapter`] reads, writes and names adapters in PEFT's format, and gives what is added to
 //!   each weight in a defined arithmetic. It needs no tensors.
+//! - `data` turns texts into rows of tokens, `train` makes an adapter from them (feature `train`,
+//!   on by default): a forward and backward pass of our own on candle's tensors, for every family
+//!   that finezip-models reads, with the base model in `f32` or in the blocks of its file.
 #![forbid(unsafe_code)]
 
 pub mod adapter;
@@ -19,6 +22,8 @@ mod ops;
 mod random;
 pub mod target;
 mod tensor_file;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use adapter::{Adapter, AdapterConfig, LoraMatrices};
 pub use atomic::write_atomically;

@@ -1,6 +1,6 @@
 //! A model that can be trained: frozen weights, and the adapters of its linears.
 //!
-//! [`passes`] runs it forward and backward, one block at a time.
+//! `passes` runs it forward and backward, one block at a time.
 
 mod block;
 mod load;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor, Var};
 use finezip_core::TokenId;
 use finezip_models::{Checkpoint, ModelConfig};
+use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, AdapterConfig, LoraMatrices, scale};
 use crate::error::{Error, Result};
@@ -21,12 +22,13 @@ use crate::target::{Linear, Targets};
 use block::{Block, LoraVars};
 
 pub(crate) use crate::frozen::BaseForm;
+pub(crate) use passes::BackwardSettings;
 
 /// Where first values of adapters are drawn from, under the seed of a run.
 const INITIAL_VALUES: u64 = 1;
 
 /// What an adapter is to be like.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoraSettings {
     /// Rows of A; more can learn more and takes more bytes.
     pub rank: usize,

@@ -3,8 +3,8 @@
 //! candle's fused norms, softmax and rotations drop gradients silently, its matrix product
 //! computes the gradient of frozen weights as well, and compositions of its basic operations walk
 //! memory many times. The operations here are custom operations of candle's with both passes
-//! written out, in `f32` and `f64`; `tests/gradients.rs` holds each against finite differences
-//! and against a composition of candle's basic operations.
+//! written out, in `f32` and `f64`; the tests hold each against finite differences and against a
+//! composition of candle's basic operations.
 
 mod attention;
 mod gated;
@@ -31,3 +31,6 @@ pub(crate) use seed_gradient::SeedGradient;
 
 /// Rows that one task works on, where rows are independent.
 const TASK_ROWS: usize = 32;
+
+#[cfg(test)]
+mod tests;
