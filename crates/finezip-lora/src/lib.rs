@@ -29,5 +29,5 @@ pub use adapter::{Adapter, AdapterConfig, LoraMatrices};
 pub use atomic::write_atomically;
 pub use error::{Error, Result};
 #[cfg(feature = "train")]
-pub use network::LoraSettings;
+pub use network::{LoraSettings, adapted_logits};
 pub use target::{Linear, Targets};

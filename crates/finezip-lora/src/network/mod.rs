@@ -77,6 +77,43 @@ impl LoraSettings {
     }
 }
 
+/// Logits of a model with an adapter, `[tokens, vocabulary]`: what training computes them to be,
+/// for comparisons with other implementations.
+///
+/// # Errors
+/// Weights that cannot be read, an adapter of another model, or one whose modules are not the
+/// same in every layer.
+pub fn adapted_logits(
+    checkpoint: &Checkpoint,
+    adapter: &Adapter,
+    tokens: &[TokenId],
+) -> Result<Vec<f32>> {
+    let config = adapter.config();
+    let names = adapter.modules().map(|(path, _)| path.rsplit('.').next().unwrap_or(path));
+    let names: std::collections::BTreeSet<&str> = names.collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let targets = names.join(",").parse::<Targets>();
+    let lora = LoraSettings {
+        rank: config.rank,
+        alpha: config.alpha,
+        use_rslora: config.use_rslora,
+        dropout: 0.0,
+        targets: targets.map_err(|what| Error::misfit("modules", "linears of a block", what))?,
+        seed: 0,
+    };
+    let form = BaseForm::Dense(DType::F32);
+    let network = Network::new(checkpoint, lora, form, DType::F32, tokens.len())?;
+    network.set_adapter(adapter)?;
+    let batch = Batch {
+        sequences: 1,
+        length: tokens.len(),
+        tokens: tokens.to_vec(),
+        targets: Arc::new(vec![u32::MAX; tokens.len()]),
+        starts: Arc::new(vec![0; tokens.len()]),
+    };
+    Ok(network.logits(&batch)?.into_iter().map(|logit| logit as f32).collect())
+}
+
 /// Rows of tokens that are computed together.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
@@ -188,13 +225,18 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Misfit`] where modules or sizes differ.
-    #[cfg(test)]
     pub(crate) fn set_adapter(&self, adapter: &Adapter) -> Result<()> {
         adapter.check(&self.config)?;
         let mut values = Vec::new();
         for (layer, linear) in self.adapted() {
             let path = linear.path(layer);
-            let module = adapter.module(&path).ok_or_else(|| Error::misfit(&path, "it", "none"))?;
+            let missing = || Error::misfit(&path, "a module in every layer", "none here");
+            let module = adapter.module(&path).ok_or_else(missing)?;
+            let own = (self.lora.rank, self.lora.alpha);
+            if (module.rank, module.alpha) != own {
+                let found = format!("{:?}", (module.rank, module.alpha));
+                return Err(Error::misfit(format!("rank and alpha of {path}"), format!("{own:?}"), found));
+            }
             values.extend([module.a.clone(), module.b.clone()]);
         }
         self.set_parameters(&values)
