@@ -55,8 +55,7 @@ impl FrozenMatrix {
             let expected = format!("columns in whole blocks of {}", raw.ggml_type);
             Error::misfit(name, expected, columns)
         })?;
-        let stored =
-            Values::Blocks { ggml_type: raw.ggml_type, row_bytes, bytes: raw.bytes };
+        let stored = Values::Blocks { ggml_type: raw.ggml_type, row_bytes, bytes: raw.bytes };
         let stored = Self { rows, columns, values: stored };
         let BaseForm::Dense(dtype) = form else { return Ok(stored) };
         let dense = for_dtype!(dtype, T => {
@@ -121,7 +120,11 @@ impl FrozenMatrix {
     ///
     /// # Errors
     /// A row that is not there.
-    pub(crate) fn copy_row<T: Real>(&self, row: usize, target: &mut [T]) -> candle_core::Result<()> {
+    pub(crate) fn copy_row<T: Real>(
+        &self,
+        row: usize,
+        target: &mut [T],
+    ) -> candle_core::Result<()> {
         match &self.values {
             Values::Dense(storage) => {
                 let values = T::cpu_storage_as_slice(storage)?;

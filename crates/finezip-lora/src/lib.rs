@@ -9,9 +9,9 @@
 
 pub mod adapter;
 mod atomic;
-pub mod error;
 #[cfg(feature = "train")]
 pub mod data;
+pub mod error;
 #[cfg(feature = "train")]
 mod frozen;
 #[cfg(feature = "train")]

@@ -95,12 +95,11 @@ fn a_run_that_was_stopped_anywhere_ends_with_the_same_bytes() {
     let stop = || Err(Error::Io { path: "here".into(), source: std::io::Error::other("stopped") });
     // Before the first state, between states, right after one, at an evaluation.
     for stop_at in [2, 4, 6, 10] {
-        let error = trainer(&checkpoint, settings.clone()).run(folder.path(), &mut |event| {
-            match event {
+        let error =
+            trainer(&checkpoint, settings.clone()).run(folder.path(), &mut |event| match event {
                 Event::Step(report) if report.step == stop_at => stop(),
                 _ => Ok(()),
-            }
-        });
+            });
         assert!(error.is_err());
         assert!(!folder.path().join("adapter").exists());
     }

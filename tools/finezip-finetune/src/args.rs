@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     pub(crate) command: Option<Command>,
     /// One run.
     #[command(flatten)]
-    pub(crate) run: Option<RunArguments>,
+    pub(crate) run: RunArguments,
 }
 
 /// What to do other than one run.
@@ -62,8 +62,8 @@ pub(crate) struct RunArguments {
     #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
     pub(crate) held_out_share: f64,
     /// The run's folder
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) out: PathBuf,
+    #[arg(long, required = true, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
     /// Never download a model
     #[arg(long)]
     pub(crate) offline: bool,

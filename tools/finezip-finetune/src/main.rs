@@ -19,7 +19,7 @@ mod texts;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use crate::args::{Arguments, Command};
 
@@ -27,10 +27,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Some(Command::Sweep(sweep)) => sweep::run(&sweep),
-        None => match arguments.run {
-            Some(run) => run::single(&run),
-            None => Arguments::command().print_help().map_err(anyhow::Error::from),
-        },
+        None => run::single(&arguments.run),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,11 +20,13 @@ use crate::texts::{self, Texts};
 
 /// Makes the run of the command line.
 pub(crate) fn single(arguments: &RunArguments) -> Result<()> {
+    // Clap has asked for it already; its type leaves room for the other commands.
+    let folder = arguments.out.as_deref().context("--out FOLDER is missing")?;
     let texts = texts::gather(&arguments.data, &arguments.held_out, arguments.held_out_share)?;
     let checkpoint = model::open(&arguments.model, arguments.offline)?;
     let name = model::short_name(&arguments.model);
     let settings = arguments.options.resolve();
-    let summary = train(&name, &arguments.model, &checkpoint, &texts, &settings, &arguments.out)?;
+    let summary = train(&name, &arguments.model, &checkpoint, &texts, &settings, folder)?;
     summary::print(&[summary])
 }
 
@@ -39,9 +41,7 @@ pub(crate) fn train(
 ) -> Result<Summary> {
     let tokenizer = ModelTokenizer::from_checkpoint(checkpoint)?;
     let start = checkpoint.config().start_token();
-    let dataset = |what: &str, texts| {
-        Dataset::new(what, texts, &tokenizer, start, settings.length)
-    };
+    let dataset = |what: &str, texts| Dataset::new(what, texts, &tokenizer, start, settings.length);
     let training = dataset("training text (--data)", &texts.training)?;
     let mut held_out = dataset("held-out text", &texts.held_out)?;
     let (training_bytes, held_out_bytes) = (training.bytes(), held_out.bytes());

@@ -91,7 +91,15 @@ pub(crate) fn print(summaries: &[Summary]) -> Result<()> {
     writeln!(
         out,
         "{:width$}  {:>9}  {:>9}  {:>7}  {:>8}  {:>12}  {:>12}  {:>13}  {:>8}",
-        "run", "bpb", "with it", "gain", "step", "adapter B", "pays from B", "net saving B", "tokens/s"
+        "run",
+        "bpb",
+        "with it",
+        "gain",
+        "step",
+        "adapter B",
+        "pays from B",
+        "net saving B",
+        "tokens/s"
     )?;
     for summary in summaries {
         let gain = 1.0 - summary.best_bits_per_byte / summary.base_bits_per_byte;

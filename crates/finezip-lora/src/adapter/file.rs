@@ -85,7 +85,9 @@ fn matrix(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Matrix> {
         Dtype::BF16 => {
             data.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect()
         }
-        other => return Err(Error::malformed(path, name, "F32, F16 or BF16", format!("{other:?}"))),
+        other => {
+            return Err(Error::malformed(path, name, "F32, F16 or BF16", format!("{other:?}")));
+        }
     };
     if let Some(value) = values.iter().find(|value| !value.is_finite()) {
         return Err(Error::malformed(path, name, "finite values", value));

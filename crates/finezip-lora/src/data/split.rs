@@ -33,8 +33,11 @@ pub fn split_held_out(mut texts: Vec<Text>, share: f64) -> Result<(Vec<Text>, Ve
         let held_out = Text { name: text.name.clone(), bytes: text.bytes.split_off(end) };
         return Ok((texts, vec![held_out]));
     }
-    let mut order: Vec<(u64, usize)> =
-        texts.iter().enumerate().map(|(number, text)| (content_hash(&text.bytes), number)).collect();
+    let mut order: Vec<(u64, usize)> = texts
+        .iter()
+        .enumerate()
+        .map(|(number, text)| (content_hash(&text.bytes), number))
+        .collect();
     order.sort_unstable();
     let mut chosen = vec![false; texts.len()];
     let (mut bytes, mut last) = (0, None);
@@ -72,9 +75,8 @@ mod tests {
 
     #[test]
     fn whole_texts_are_set_aside_and_copies_stay_together() {
-        let mut texts: Vec<Text> = (0..40_u8)
-            .map(|i| Text { name: i.to_string(), bytes: vec![i % 20; 100] })
-            .collect();
+        let mut texts: Vec<Text> =
+            (0..40_u8).map(|i| Text { name: i.to_string(), bytes: vec![i % 20; 100] }).collect();
         let (training, held_out) = split_held_out(texts.clone(), 0.1).unwrap();
         assert_eq!(training.len() + held_out.len(), 40);
         assert!((4..=6).contains(&held_out.len()), "{}", held_out.len());

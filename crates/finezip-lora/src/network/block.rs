@@ -144,6 +144,7 @@ fn optional(norm: Option<&RmsNorm>, x: Tensor) -> Result<Tensor> {
 fn visible(batch: &Batch, window: Option<usize>) -> Arc<Vec<u32>> {
     let Some(window) = window else { return Arc::clone(&batch.starts) };
     let tokens = batch.starts.iter().zip((0..batch.length).cycle());
-    let starts = tokens.map(|(start, token)| (*start).max((token + 1).saturating_sub(window) as u32));
+    let starts =
+        tokens.map(|(start, token)| (*start).max((token + 1).saturating_sub(window) as u32));
     Arc::new(starts.collect())
 }

@@ -58,9 +58,8 @@ fn block(
     layer: usize,
     form: BaseForm,
 ) -> Result<Block> {
-    let norm = |name: &str| {
-        norm(checkpoint, config, &format!("model.layers.{layer}.{name}.weight"))
-    };
+    let norm =
+        |name: &str| norm(checkpoint, config, &format!("model.layers.{layer}.{name}.weight"));
     let optional = |present: bool, name: &str| present.then(|| norm(name)).transpose();
     // Gemma's norm "after attention" is one; the others' stands before the feed-forward part.
     let gemma = config.architecture == Architecture::Gemma3;

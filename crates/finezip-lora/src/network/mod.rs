@@ -235,7 +235,11 @@ impl Network {
             let own = (self.lora.rank, self.lora.alpha);
             if (module.rank, module.alpha) != own {
                 let found = format!("{:?}", (module.rank, module.alpha));
-                return Err(Error::misfit(format!("rank and alpha of {path}"), format!("{own:?}"), found));
+                return Err(Error::misfit(
+                    format!("rank and alpha of {path}"),
+                    format!("{own:?}"),
+                    found,
+                ));
             }
             values.extend([module.a.clone(), module.b.clone()]);
         }

@@ -9,9 +9,7 @@ use candle_core::{Device, Tensor, Var};
 
 use super::{Batch, Network};
 use crate::error::{Error, Result};
-use crate::ops::{
-    HeadLoss, SeedGradient, cross_entropy, for_dtype, logits, with_values,
-};
+use crate::ops::{HeadLoss, SeedGradient, cross_entropy, for_dtype, logits, with_values};
 
 /// How a backward pass is made.
 #[derive(Clone, Copy, Debug)]
@@ -103,8 +101,7 @@ impl Network {
 
         let last = Var::from_tensor(&x)?;
         drop(x);
-        let head_loss =
-            HeadLoss::new(self.head.clone(), batch.targets.clone(), settings.weight);
+        let head_loss = HeadLoss::new(self.head.clone(), batch.targets.clone(), settings.weight);
         let loss = last.apply_op1(self.final_norm.clone())?.apply_op1(head_loss)?;
         let mut gradient = gradient_of(&loss, &last)?;
 

@@ -32,10 +32,8 @@ fn network(checkpoint: &Checkpoint, lora: LoraSettings, form: BaseForm, dtype: D
     let network = Network::new(checkpoint, lora, form, dtype, 16).unwrap();
     let mut random = Random::new(11);
     let sizes = network.parameter_sizes();
-    let values: Vec<Vec<f32>> = sizes
-        .iter()
-        .map(|size| (0..*size).map(|_| random.symmetric() * 0.3).collect())
-        .collect();
+    let values: Vec<Vec<f32>> =
+        sizes.iter().map(|size| (0..*size).map(|_| random.symmetric() * 0.3).collect()).collect();
     network.set_parameters(&values).unwrap();
     network
 }
@@ -50,13 +48,7 @@ fn batch() -> Batch {
         (tokens[place], targets[place], starts[place]) = (0, IGNORED, place as u32);
     }
     starts[13..18].fill(4);
-    Batch {
-        sequences: 2,
-        length: 9,
-        tokens,
-        targets: Arc::new(targets),
-        starts: Arc::new(starts),
-    }
+    Batch { sequences: 2, length: 9, tokens, targets: Arc::new(targets), starts: Arc::new(starts) }
 }
 
 fn settings(checkpointing: bool) -> BackwardSettings {

@@ -140,10 +140,7 @@ impl Attention {
     }
 
     /// Gradients of queries, keys and values.
-    fn backward<T: Real>(
-        &self,
-        [q, k, v, o, d_o]: [Stored<'_>; 5],
-    ) -> Result<[Vec<T>; 3]> {
+    fn backward<T: Real>(&self, [q, k, v, o, d_o]: [Stored<'_>; 5]) -> Result<[Vec<T>; 3]> {
         self.check::<T>(q, k, v)?;
         let (outputs, d_outputs) = (values::<T>(o.0, o.1)?, values::<T>(d_o.0, d_o.1)?);
         let (q_block, k_block) = (self.sizes.block().max(1), self.sizes.length * self.sizes.width);
@@ -265,8 +262,8 @@ impl<T: Real> Kernel for Softmax<'_, T> {
     fn run(self) {
         for (row, scores) in self.scores.chunks_exact_mut(self.columns).enumerate() {
             let token = row / self.group;
-            let seen = self.starts[token] as usize - self.first
-                ..self.chunk_start + token + 1 - self.first;
+            let seen =
+                self.starts[token] as usize - self.first..self.chunk_start + token + 1 - self.first;
             scores[..seen.start].fill(T::zero());
             scores[seen.end..].fill(T::zero());
             let scores = &mut scores[seen];

@@ -62,12 +62,7 @@ fn forward<T: Real>(activation: Activation, gate: &[T], up: &[T]) -> Vec<T> {
     y
 }
 
-fn backward<T: Real>(
-    activation: Activation,
-    gate: &[T],
-    up: &[T],
-    dy: &[T],
-) -> (Vec<T>, Vec<T>) {
+fn backward<T: Real>(activation: Activation, gate: &[T], up: &[T], dy: &[T]) -> (Vec<T>, Vec<T>) {
     let (mut dgate, mut dup) = (vec![T::zero(); gate.len()], vec![T::zero(); gate.len()]);
     let inputs = gate.par_chunks(TASK_VALUES).zip(up.par_chunks(TASK_VALUES));
     let inputs = inputs.zip(dy.par_chunks(TASK_VALUES));

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
+};
 use rayon::prelude::*;
 
 use super::simd::{Kernel, dispatch};
@@ -112,7 +114,12 @@ pub(crate) struct LoraLinear {
 
 impl LoraLinear {
     /// `dropout(x) A^T`, `[rows, rank]`.
-    fn inner<T: Real>(&self, x: Matrix<'_>, dropped: Option<&CpuStorage>, a: Matrix<'_>) -> Result<Vec<T>> {
+    fn inner<T: Real>(
+        &self,
+        x: Matrix<'_>,
+        dropped: Option<&CpuStorage>,
+        a: Matrix<'_>,
+    ) -> Result<Vec<T>> {
         match dropped {
             Some(dropped) => {
                 let dropped = Matrix::whole::<T>(dropped, self.linear.weight.columns())?;
@@ -129,12 +136,7 @@ impl LoraLinear {
         Some(T::to_cpu_storage_owned(dropped))
     }
 
-    fn forward<T: Real>(
-        &self,
-        x: Stored<'_>,
-        a: Stored<'_>,
-        b: Stored<'_>,
-    ) -> Result<Vec<T>> {
+    fn forward<T: Real>(&self, x: Stored<'_>, a: Stored<'_>, b: Stored<'_>) -> Result<Vec<T>> {
         let (rows, columns) = (self.linear.weight.rows(), self.linear.weight.columns());
         let (a_sizes, b_sizes) = (a.1.dims(), b.1.dims());
         let rank = a_sizes.first().copied().unwrap_or(0);

@@ -152,7 +152,15 @@ fn heads_and_back() {
 
 /// Sees from the start of a piece: pieces of 1, 30, 39 tokens in the one row, of 70 in the other.
 fn starts() -> Arc<Vec<u32>> {
-    let first = (0..70).map(|token| if token < 1 { 0 } else if token < 31 { 1 } else { 31 });
+    let first = (0..70).map(|token| {
+        if token < 1 {
+            0
+        } else if token < 31 {
+            1
+        } else {
+            31
+        }
+    });
     Arc::new(first.chain((0..70).map(|_| 0)).collect())
 }
 

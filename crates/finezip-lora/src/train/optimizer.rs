@@ -64,8 +64,7 @@ impl AdamW {
             parameters.iter_mut().zip(gradients).zip(moments)
         {
             let values = parameter.par_chunks_mut(TASK_VALUES);
-            let moments =
-                first.par_chunks_mut(TASK_VALUES).zip(second.par_chunks_mut(TASK_VALUES));
+            let moments = first.par_chunks_mut(TASK_VALUES).zip(second.par_chunks_mut(TASK_VALUES));
             let tasks = values.zip(gradient.par_chunks(TASK_VALUES)).zip(moments);
             tasks.for_each(|((values, gradients), (first, second))| {
                 let values = values.iter_mut().zip(gradients);

@@ -201,8 +201,7 @@ impl Trainer {
                 let evaluation = self.evaluate(&mut state, saved)?;
                 observer(&Event::Evaluation(evaluation))?;
                 let patience = self.settings.patience;
-                state.finished =
-                    last || (patience > 0 && state.evaluations_since_best >= patience);
+                state.finished = last || (patience > 0 && state.evaluations_since_best >= patience);
             }
             if evaluates || state.step.is_multiple_of(self.settings.save_every) {
                 state.groups[1].clone_from(&optimizer.first);
