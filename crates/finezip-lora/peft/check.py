@@ -72,7 +72,7 @@ def check(folder: Path, name: str, settings: dict) -> bool:
     example("resave", made, written)
     with warnings.catch_warnings():
         # PEFT warns of keys that are missing; that is a failure here.
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         again = PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(base), written)
     again.eval()
     equal = torch.equal(logits(again), expected)

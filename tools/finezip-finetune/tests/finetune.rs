@@ -204,7 +204,10 @@ fn mistakes_are_said_clearly() {
         &with(&["--data", "short.txt", "--held-out", "text"]),
         &["--data", "row of 512 tokens", "9 bytes"],
     );
-    said(&with(&["--data", "text", "--length", "4096"]), &["length", "4096"]);
+    said(
+        &with(&["--data", "text", "--held-out", "text", "--length", "1100"]),
+        &["context of 1024 tokens", "1100"],
+    );
     said(&with(&["--data", "text", "--rank", "0", "--length", "48"]), &["rank", "at least 1"]);
     said(&with(&["--data", "text", "--targets", "nose"]), &["nose", "q_proj"]);
     said(&["--data", "text", "--out", "out", "--model", "no-such-model"], &["smollm2-135m"]);
