@@ -16,7 +16,8 @@ use crate::options::RunOptions;
         A run writes a folder: config.json, metrics.jsonl, plot.svg and plot.png, summary.json, \
         and the adapter of the best evaluation in adapter/. A run that was stopped goes on when \
         the same command is given again, and ends with the same adapter, bit for bit.",
-    after_help = "RAYON_NUM_THREADS sets the number of threads.",
+    after_help = "The environment variable RAYON_NUM_THREADS sets the number of threads; without it \
+        every core is used.",
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true
 )]

@@ -15,6 +15,7 @@ mod run;
 mod summary;
 mod sweep;
 mod texts;
+mod threads;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,12 +26,13 @@ use crate::args::{Arguments, Command};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = match arguments.command {
-        Some(Command::Sweep(sweep)) => sweep::run(&sweep),
-        None => run::single(&arguments.run),
-    };
+    let result = threads::begin_again().and_then(|code| match (code, arguments.command) {
+        (Some(code), _) => Ok(code),
+        (None, Some(Command::Sweep(sweep))) => sweep::run(&sweep).map(|()| ExitCode::SUCCESS),
+        (None, None) => run::single(&arguments.run).map(|()| ExitCode::SUCCESS),
+    });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Nobody is left to tell where stderr is gone.
             let _ = writeln!(std::io::stderr().lock(), "finezip-finetune: {error:#}");

@@ -15,6 +15,8 @@ use crate::metrics::Line;
 const SIZE: (u32, u32) = (960, 540);
 /// Training bits per byte are averaged over this share of the run, for every step differs in text.
 const SMOOTHING_SHARE: usize = 40;
+/// Most numbers along the steps.
+const MOST_LABELS: usize = 11;
 const TRAINING_COLOUR: RGBColor = RGBColor(120, 150, 200);
 const HELD_OUT_COLOUR: RGBColor = RGBColor(200, 70, 40);
 const BASE_COLOUR: RGBColor = RGBColor(130, 130, 130);
@@ -62,6 +64,7 @@ fn draw_on<B: DrawingBackend>(
         .configure_mesh()
         .light_line_style(WHITE)
         .bold_line_style(RGBColor(225, 225, 225))
+        .x_labels((last as usize + 1).min(MOST_LABELS))
         .x_desc("optimizer steps")
         .y_desc("bits per byte")
         .x_label_formatter(&|step| format!("{step:.0}"))

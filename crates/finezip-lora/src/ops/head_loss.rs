@@ -17,7 +17,7 @@ use super::{Matrix, Real, for_dtype, like, product, values};
 use crate::frozen::FrozenMatrix;
 
 /// Values of logits that are in memory at once.
-const LOGITS_AT_ONCE: usize = 1 << 23;
+const LOGITS_AT_ONCE: usize = 1 << 22;
 /// Rows of the head in a block: at least, at most.
 const BLOCK_ROWS: (usize, usize) = (1 << 9, 1 << 13);
 
