@@ -58,7 +58,7 @@ fn header(
     header.insert("__metadata__".to_owned(), serde_json::to_value(metadata)?);
     let mut offset = 0;
     for (name, shape, values) in tensors {
-        let end = offset + values.len() * size_of::<f32>();
+        let end = offset + size_of_val(*values);
         let entry = Entry { dtype: "F32", shape, data_offsets: [offset, end] };
         let entry: Value = serde_json::to_value(entry)?;
         header.insert(name.clone(), entry);

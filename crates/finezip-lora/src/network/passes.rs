@@ -5,7 +5,7 @@
 //! forward pass or built again (gradient checkpointing, Chen et al. 2016, arXiv 1604.06174)
 //! changes memory and time, and not one bit of the result.
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var, WithDType};
 
 use super::{Batch, Network};
 use crate::error::{Error, Result};
@@ -70,7 +70,8 @@ impl Network {
     pub(crate) fn logits(&self, batch: &Batch) -> Result<Vec<f64>> {
         let states = self.states(batch)?;
         for_dtype!(self.dtype, T => Ok(with_values::<T, _>(&states, |states| {
-            Ok(logits::<T>(states, &self.head)?.into_iter().map(f64::from).collect())
+            let logits = logits::<T>(states, &self.head)?;
+            Ok(logits.into_iter().map(WithDType::to_f64).collect())
         })?))
     }
 

@@ -44,7 +44,7 @@ impl Real for f32 {
         let power = shifted.to_bits().wrapping_add(EXPONENT_BIAS).wrapping_shl(MANTISSA_BITS);
         let value = value * f32::from_bits(power);
         // What is not a number must stay so, or divergence would go unseen.
-        if self == self { value } else { self }
+        if self.is_nan() { self } else { value }
     }
 
     #[inline(always)]

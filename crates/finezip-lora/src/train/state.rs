@@ -127,8 +127,7 @@ fn difference(expected: &str, found: &str) -> Option<(String, String, String)> {
     }
     let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
     let (mut path, mut expected, mut found) = (String::new(), parse(expected), parse(found));
-    loop {
-        let (Value::Object(ours), Value::Object(theirs)) = (&expected, &found) else { break };
+    while let (Value::Object(ours), Value::Object(theirs)) = (&expected, &found) {
         let differing = ours.iter().find(|(key, value)| theirs.get(*key) != Some(*value));
         let Some((key, value)) = differing else { break };
         let other = theirs.get(key).cloned().unwrap_or_default();
