@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod environment;
 mod metrics;
 mod model;
 mod options;
@@ -15,7 +16,6 @@ mod run;
 mod summary;
 mod sweep;
 mod texts;
-mod threads;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ use crate::args::{Arguments, Command};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = threads::begin_again().and_then(|code| match (code, arguments.command) {
+    let result = environment::begin_again().and_then(|code| match (code, arguments.command) {
         (Some(code), _) => Ok(code),
         (None, Some(Command::Sweep(sweep))) => sweep::run(&sweep).map(|()| ExitCode::SUCCESS),
         (None, None) => run::single(&arguments.run).map(|()| ExitCode::SUCCESS),

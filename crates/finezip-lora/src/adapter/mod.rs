@@ -79,8 +79,10 @@ impl Adapter {
         }
         for (path, module) in &modules {
             let LoraMatrices { rank, in_features, out_features, .. } = *module;
-            if rank == 0 {
-                return Err(Error::misfit(format!("rank of {path}"), "at least 1", 0));
+            for (name, size) in [("rank", rank), ("in", in_features), ("out", out_features)] {
+                if size == 0 {
+                    return Err(Error::misfit(format!("{name} of {path}"), "at least 1", 0));
+                }
             }
             for (name, length, rows, columns) in [
                 ("A", module.a.len(), rank, in_features),

@@ -77,6 +77,23 @@ fn a_delta_is_the_scaled_product() {
 }
 
 #[test]
+fn sizes_must_be_those_of_the_values() {
+    for change in [
+        |m: &mut LoraMatrices| m.rank = 0,
+        |m: &mut LoraMatrices| (m.in_features, m.a) = (0, Vec::new()),
+        |m: &mut LoraMatrices| (m.out_features, m.b) = (0, Vec::new()),
+        |m: &mut LoraMatrices| m.in_features = usize::MAX,
+        |m: &mut LoraMatrices| m.b.truncate(7),
+    ] {
+        let mut module = matrices(4, 6, 5);
+        change(&mut module);
+        let modules = BTreeMap::from([(Linear::QProj.path(0), module)]);
+        assert!(Adapter::new(adapter().config, modules).is_err());
+    }
+    assert!(Adapter::new(adapter().config, BTreeMap::new()).is_err());
+}
+
+#[test]
 fn rank_stabilisation_divides_by_the_root() {
     assert_eq!(scale(32.0, 16, false), 2.0);
     assert_eq!(scale(32.0, 16, true), 8.0);

@@ -2,7 +2,7 @@
 //!
 //! A text is cut into pieces of at most a row's length, and each piece begins anew after the
 //! model's start token, as a lane of an archive does. Pieces shorter than a row share one
-//! ([`packing`]), and a token sees its own piece alone, so what stands beside it in a row changes
+//! (best fit decreasing), and a token sees its own piece alone, so what stands beside it in a row changes
 //! nothing.
 
 mod packing;
