@@ -14,7 +14,7 @@ use crate::metrics::Line;
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (960, 540);
 /// Training bits per byte are averaged over this share of the run, for every step differs in text.
-const SMOOTHING_SHARE: usize = 40;
+const SMOOTHING_SHARE: usize = 12;
 /// Most numbers along the steps.
 const MOST_LABELS: usize = 11;
 const TRAINING_COLOUR: RGBColor = RGBColor(120, 150, 200);
