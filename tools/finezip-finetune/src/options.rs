@@ -65,7 +65,7 @@ pub(crate) struct RunOptions {
     /// The largest norm of a step's gradient, 0 for any [default: 1]
     #[arg(long)]
     clip: Option<f64>,
-    /// Keep activations for the backward pass: a fifth faster or more, with much more memory
+    /// Keep activations for the backward pass: about 1.4 times as fast, with much more memory
     #[arg(long)]
     #[serde(default)]
     keep_activations: bool,

@@ -216,7 +216,10 @@ fn mistakes_are_said_clearly() {
 
     let short = ["--data", "text", "--length", "48", "--steps", "2"];
     place.good(&with(&short));
-    said(&[&with(&short)[..], &["--rank", "4"]].concat(), &["lora.rank", "state.safetensors"]);
+    said(
+        &[&with(&short)[..], &["--rank", "4", "--alpha", "16"]].concat(),
+        &["lora.rank", "state.safetensors"],
+    );
     let diverging = [
         "--out",
         "lost",
