@@ -4,7 +4,6 @@
 //! over the target. When anything fails (no disk space, a killed process), what the target held
 //! before is still there; a failed write leaves no temporary file either.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -40,7 +39,7 @@ pub fn write_atomically(
         temporary.persist(path).map_err(|error| error.error)?;
         // The rename itself is safe on the disk once the folder is.
         #[cfg(unix)]
-        File::open(folder)?.sync_all()?;
+        std::fs::File::open(folder)?.sync_all()?;
         Ok(())
     };
     attempt().map_err(|source| Error::io(path, source))
