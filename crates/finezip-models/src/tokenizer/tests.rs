@@ -76,7 +76,7 @@ fn seeded_gguf(pre: &str) -> Gguf {
 static PAIRS: LazyLock<Vec<(ModelTokenizer, tokenizers::Tokenizer)>> = LazyLock::new(|| {
     let pair = |pre: &str, reference_pre: PreTokenizerWrapper| {
         let gguf = seeded_gguf(pre);
-        (from_gguf::read(&gguf).unwrap(), reference(&gguf, reference_pre))
+        (from_gguf::read(&gguf, 0).unwrap(), reference(&gguf, reference_pre))
     };
     vec![
         pair("smollm", smollm()),
@@ -99,7 +99,7 @@ fn words_and_tokens_are_those_of_the_tokenizers_crate() {
         assert_same(ours, theirs, include_str!("from_json.rs"));
         // And after a way through tokenizer.json.
         let json = theirs.to_string(false).unwrap();
-        let from_json = ModelTokenizer::from_json("json", json.as_bytes()).unwrap();
+        let from_json = ModelTokenizer::from_json("json", json.as_bytes(), 0).unwrap();
         assert_same(&from_json, theirs, TEXT);
     }
 }
@@ -117,7 +117,7 @@ fn text_that_spells_special_tokens_is_text() {
     let special = tokenizers::AddedToken::from("<|endoftext|>", true);
     json.add_special_tokens([special]).unwrap();
     let json = json.to_string(false).unwrap();
-    let from_json = ModelTokenizer::from_json("json", json.as_bytes()).unwrap();
+    let from_json = ModelTokenizer::from_json("json", json.as_bytes(), 0).unwrap();
     let encoded = tokens(&from_json, b"a<|endoftext|>");
     assert_eq!(bytes(&from_json, &encoded), b"a<|endoftext|>");
     assert_eq!(from_json.token_bytes(0), b"");
@@ -150,7 +150,7 @@ fn sentence_piece() -> GgufWriter {
 
 static PIECES: LazyLock<ModelTokenizer> = LazyLock::new(|| {
     let bytes = sentence_piece().to_bytes().unwrap();
-    from_gguf::read(&Gguf::from_bytes("pieces", &bytes).unwrap()).unwrap()
+    from_gguf::read(&Gguf::from_bytes("pieces", &bytes).unwrap(), 0).unwrap()
 });
 
 #[test]
@@ -170,16 +170,57 @@ fn sentence_piece_vocabularies_merge_by_score_and_fall_back_to_bytes() {
 
 #[test]
 fn the_fingerprint_covers_every_part() {
-    let other = |pre: &str| from_gguf::read(&seeded_gguf(pre)).unwrap().fingerprint();
+    let other = |pre: &str| from_gguf::read(&seeded_gguf(pre), 0).unwrap().fingerprint();
     assert_eq!(other("smollm"), SEEDED.fingerprint());
     assert_ne!(other("gpt-2"), other("smollm"));
     assert_ne!(other("llama-bpe"), other("qwen2"));
     assert_ne!(PIECES.fingerprint(), SEEDED.fingerprint());
 }
 
+static INCOMPLETE: LazyLock<ModelTokenizer> = LazyLock::new(|| incomplete(0));
+
+/// A byte-level vocabulary of two special tokens, the bytes below 252 and some merges.
+fn incomplete(start_token: TokenId) -> ModelTokenizer {
+    let spell = |bytes: &[u8]| -> String {
+        bytes.iter().map(|byte| crate::byte_alphabet::character(*byte)).collect()
+    };
+    let mut texts: Vec<(String, i64)> = vec![("<start>".into(), 3), ("<end>".into(), 3)];
+    texts.extend((0..252).map(|byte| (spell(&[byte]), 1)));
+    let merges = [("t", "h"), ("th", "e"), ("i", "n"), ("in", "g"), ("a", "b")];
+    texts.extend(merges.iter().map(|(left, right)| (format!("{left}{right}"), 1)));
+    let mut writer = GgufWriter::new();
+    writer.setting("tokenizer.ggml.model", Value::Text("gpt2".into()));
+    let tokens = texts.iter().map(|text| &text.0).collect();
+    writer.setting("tokenizer.ggml.tokens", Value::Texts(tokens));
+    let types = texts.iter().map(|text| text.1).collect();
+    writer.setting("tokenizer.ggml.token_type", Value::Integers(types));
+    let merges: Vec<String> =
+        merges.iter().map(|(left, right)| format!("{left} {right}")).collect();
+    writer.setting("tokenizer.ggml.merges", Value::Texts(merges.iter().collect()));
+    let gguf = Gguf::from_bytes("incomplete", &writer.to_bytes().unwrap()).unwrap();
+    from_gguf::read(&gguf, start_token).unwrap()
+}
+
+#[test]
+fn bytes_without_a_token_take_special_tokens_then_those_of_the_last_merges() {
+    // The bytes below 252 are tokens 2 to 253; "th", "the", "in", "ing", "ab" are 254 to 258.
+    let tokenizer = incomplete(0);
+    for (byte, token) in (252..=255).zip([1, 258, 257, 256]) {
+        assert_eq!(tokens(&tokenizer, &[b'x', byte]), [2 + u32::from(b'x'), token]);
+        assert_eq!(tokenizer.token_bytes(token), [byte]);
+    }
+    assert_eq!(tokenizer.token_bytes(0), b"");
+    assert_eq!(tokenizer.special_token("<end>"), None);
+    assert_eq!(tokens(&tokenizer, b"the<end>")[..2], [255, 2 + u32::from(b'<')]);
+    assert_eq!(tokens(&tokenizer, b"ing").len(), 3);
+    let other = incomplete(1);
+    assert_eq!(tokens(&other, &[252]), [0]);
+    assert_ne!(other.fingerprint(), tokenizer.fingerprint());
+}
+
 #[test]
 fn damaged_vocabularies_are_errors() {
-    let error = from_gguf::read(&seeded_gguf("unheard-of")).unwrap_err();
+    let error = from_gguf::read(&seeded_gguf("unheard-of"), 0).unwrap_err();
     assert!(error.to_string().contains("unheard-of"), "{error}");
     let mut writer = sentence_piece();
     writer.setting("tokenizer.ggml.pre", Value::Text("default".into()));
@@ -188,7 +229,7 @@ fn damaged_vocabularies_are_errors() {
     let place = bytes.windows(6).rposition(|window| window == b"scores").unwrap() + 6 + 4;
     bytes[place] = 4;
     let gguf = Gguf::from_bytes("pieces", &bytes).unwrap();
-    let error = from_gguf::read(&gguf).unwrap_err();
+    let error = from_gguf::read(&gguf, 0).unwrap_err();
     assert!(error.to_string().contains("scores"), "{error}");
     for json in [
         "",
@@ -196,7 +237,7 @@ fn damaged_vocabularies_are_errors() {
         r#"{"model":{"type":"Unigram"}}"#,
         r#"{"model":{"vocab":{"a":4000000000},"merges":[]},"pre_tokenizer":{"type":"ByteLevel"}}"#,
     ] {
-        assert!(ModelTokenizer::from_json("json", json.as_bytes()).is_err(), "{json}");
+        assert!(ModelTokenizer::from_json("json", json.as_bytes(), 0).is_err(), "{json}");
     }
 }
 
@@ -213,7 +254,7 @@ fn long_words_take_neither_bytes_nor_forever() {
 proptest! {
     #[test]
     fn any_bytes_come_back(input in proptest::collection::vec(any::<u8>(), 0..400)) {
-        for tokenizer in [&*SEEDED, &*PIECES] {
+        for tokenizer in [&*SEEDED, &*PIECES, &*INCOMPLETE] {
             prop_assert_eq!(bytes(tokenizer, &tokens(tokenizer, &input)), &input[..]);
             let mut single = Vec::new();
             prop_assert!(tokenizer.encode_bytes(&input, &mut single));

@@ -15,6 +15,8 @@ pub(super) enum Role {
     UserDefined,
     /// Not text: has no bytes.
     Special,
+    /// Lent to a byte that had no token (`lending`).
+    Lent,
 }
 
 /// What text looks like inside a vocabulary.
