@@ -149,7 +149,7 @@ fn merges_by_score(vocabulary: &Vocabulary, scores: &[f64]) -> Merges {
         }
         for (place, _) in whole.char_indices().skip(1) {
             let (left, right) = whole.split_at(place);
-            if can_merge(vocabulary, left, right) {
+            if vocabulary.is_text(left) && vocabulary.is_text(right) {
                 merges.push((left.to_owned(), right.to_owned()));
             }
         }

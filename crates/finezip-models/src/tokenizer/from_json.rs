@@ -187,10 +187,9 @@ fn read_merges(name: &str, model: &Value, vocabulary: &Vocabulary) -> Result<Mer
 
 /// Whether two spellings and both together are tokens that merging may meet.
 pub(super) fn can_merge(vocabulary: &Vocabulary, left: &str, right: &str) -> bool {
-    let text = |spelling: &str| {
-        vocabulary.id(spelling).is_some_and(|id| vocabulary.role(id) == Role::Text)
-    };
-    text(left) && text(right) && text(&format!("{left}{right}"))
+    vocabulary.is_text(left)
+        && vocabulary.is_text(right)
+        && vocabulary.is_text(&format!("{left}{right}"))
 }
 
 /// SentencePiece's text: `▁` stands for a space.

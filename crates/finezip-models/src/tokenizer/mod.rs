@@ -185,12 +185,19 @@ fn fingerprint(vocabulary: &Vocabulary, rules: &Rules) -> Fingerprint {
         }
     }
     hasher.update(&(rules.merges.len() as u64).to_le_bytes());
+    // Half a million short texts are hashed faster in larger pieces.
+    let mut piece = Vec::with_capacity(1 << 16);
     for (left, right) in &rules.merges {
-        hasher.update(left.as_bytes());
-        hasher.update(b" ");
-        hasher.update(right.as_bytes());
-        hasher.update(b"\0");
+        piece.extend_from_slice(left.as_bytes());
+        piece.push(b' ');
+        piece.extend_from_slice(right.as_bytes());
+        piece.push(0);
+        if piece.len() >= 1 << 15 {
+            hasher.update(&piece);
+            piece.clear();
+        }
     }
+    hasher.update(&piece);
     hasher.update(&[u8::from(rules.whole_words_first)]);
     Fingerprint(*hasher.finalize().as_bytes())
 }

@@ -274,3 +274,172 @@ proptest! {
         prop_assert_eq!(bytes(&PIECES, &tokens(&PIECES, text.as_bytes())), text.as_bytes());
     }
 }
+
+/// A tokenizer from hostile data is an error or a tokenizer that does not panic.
+fn withstand(tokenizer: Result<ModelTokenizer>) {
+    if let Ok(tokenizer) = tokenizer {
+        for text in [TEXT.as_bytes(), b"abcabc  \n\n<s>12\xff\xfe\x00", b"<0x41>\xe2\x96\x81ab"] {
+            let encoded = tokens(&tokenizer, text);
+            let spelled = bytes(&tokenizer, &encoded);
+            // Bytes without a token are left out, and nothing else is ever put in.
+            assert!(spelled.len() <= text.len(), "{spelled:?}");
+            tokenizer.encode_bytes(text, &mut Vec::new());
+        }
+        tokenizer.token_bytes(u32::MAX);
+    }
+}
+
+/// Texts as they stand in vocabularies, and such as do not.
+fn spellings() -> impl Strategy<Value = String> {
+    let usual = ["a", "b", "c", "ab", "bc", "abc", "▁", "▁a", "Ġ", "Ġa", "<s>", "Ċ", "1", "2"];
+    let odd = ["", " ", "\n", "  ", "<0x41>", "<0xZZ>", "<0x4", "é", "日", "\u{0}", "\u{10ffff}"];
+    prop_oneof![
+        4 => proptest::sample::select(usual.to_vec()).prop_map(str::to_owned),
+        2 => proptest::sample::select(odd.to_vec()).prop_map(str::to_owned),
+        1 => "\\PC{0,6}",
+    ]
+}
+
+/// Any JSON, mostly of the words that a tokenizer.json has.
+fn json_values() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::Value;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        prop_oneof![Just(-1), Just(0), Just(300), Just(1 << 32), any::<i64>()]
+            .prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        spellings().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::vec(
+                (
+                    proptest::sample::select(vec!["type", "vocab", "merges", "id", "content", "a"])
+                        .prop_map(str::to_owned),
+                    inner,
+                ),
+                0..4
+            )
+            .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// Puts a value at a place of a JSON text, found by going down `path`.
+fn replace(json: &mut serde_json::Value, path: &[usize], value: serde_json::Value) {
+    use serde_json::Value;
+    let mut place = json;
+    for step in path {
+        let count = match place {
+            Value::Array(items) => items.len(),
+            Value::Object(members) => members.len(),
+            _ => 0,
+        };
+        if count == 0 {
+            break;
+        }
+        place = match place {
+            Value::Array(items) => &mut items[step % count],
+            Value::Object(members) => members.values_mut().nth(step % count).unwrap(),
+            _ => return,
+        };
+    }
+    *place = value;
+}
+
+static JSON: LazyLock<serde_json::Value> = LazyLock::new(|| {
+    let mut tokenizer = PAIRS[0].1.clone();
+    tokenizer.add_special_tokens([AddedToken::from("<|endoftext|>", true)]).unwrap();
+    tokenizer.add_tokens([AddedToken::from("  ", false)]).unwrap();
+    serde_json::from_str(&tokenizer.to_string(false).unwrap()).unwrap()
+});
+
+proptest! {
+    #[test]
+    fn damaged_json_is_an_error_or_a_tokenizer(
+        changes in proptest::collection::vec(
+            (proptest::collection::vec(any::<usize>(), 1..5), json_values()), 1..4),
+    ) {
+        let mut json = JSON.clone();
+        for (path, value) in changes {
+            replace(&mut json, &path, value);
+        }
+        withstand(ModelTokenizer::from_json("hostile", json.to_string().as_bytes(), 0));
+    }
+
+    #[test]
+    fn hostile_vocabularies_are_errors_or_tokenizers(
+        vocab in proptest::collection::vec((spellings(), 0_u64..40), 0..30),
+        merges in proptest::collection::vec((spellings(), spellings()), 0..30),
+        added in proptest::collection::vec((spellings(), 0_u64..50, any::<bool>()), 0..6),
+        flags in any::<[bool; 3]>(),
+        start in 0_u32..4,
+    ) {
+        use serde_json::{Value, json};
+        let vocab: serde_json::Map<_, _> =
+            vocab.into_iter().map(|(text, id)| (text, Value::from(id))).collect();
+        let added: Vec<_> = added.into_iter().map(|(content, id, special)| {
+            json!({ "id": id, "content": content, "special": special })
+        }).collect();
+        let json = json!({
+            "pre_tokenizer": flags[0].then(|| json!({ "type": "ByteLevel" })),
+            "added_tokens": added,
+            "model": {
+                "type": "BPE", "byte_fallback": flags[1], "ignore_merges": flags[2],
+                "vocab": vocab, "merges": merges,
+            },
+        });
+        withstand(ModelTokenizer::from_json("hostile", json.to_string().as_bytes(), start));
+    }
+
+    #[test]
+    fn hostile_settings_are_errors_or_tokenizers(
+        tokens in proptest::collection::vec((spellings(), -1_i64..9, any::<f64>()), 0..40),
+        merges in proptest::collection::vec((spellings(), spellings()), 0..30),
+        byte_level in any::<bool>(),
+        start in 0_u32..4,
+    ) {
+        let mut writer = GgufWriter::new();
+        let model = if byte_level { "gpt2" } else { "llama" };
+        writer.setting("tokenizer.ggml.model", Value::Text(model.into()));
+        let texts = tokens.iter().map(|token| &token.0).collect();
+        writer.setting("tokenizer.ggml.tokens", Value::Texts(texts));
+        let types = tokens.iter().map(|token| token.1).collect();
+        writer.setting("tokenizer.ggml.token_type", Value::Integers(types));
+        let scores = tokens.iter().map(|token| token.2).collect();
+        writer.setting("tokenizer.ggml.scores", Value::Floats(scores));
+        // Merges that are refused end the test early: mostly those of tokens.
+        let known = |text: &str| tokens.iter().any(|token| token.0 == text && token.1 == 1);
+        let merges: Vec<String> = merges.into_iter()
+            .filter(|(left, right)| known(left) && known(right) && known(&format!("{left}{right}")))
+            .map(|(left, right)| format!("{left} {right}")).collect();
+        writer.setting("tokenizer.ggml.merges", Value::Texts(merges.iter().collect()));
+        let gguf = Gguf::from_bytes("hostile", &writer.to_bytes().unwrap()).unwrap();
+        withstand(from_gguf::read(&gguf, start));
+    }
+
+    #[test]
+    fn damaged_headers_are_errors_or_tokenizers(
+        pieces in any::<bool>(),
+        changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..8),
+        cut in proptest::option::of(any::<usize>()),
+    ) {
+        let mut bytes = if pieces {
+            sentence_piece().to_bytes().unwrap()
+        } else {
+            SeededModel::default().to_gguf().unwrap()
+        };
+        // The header of the seeded model, not its weights.
+        let header = bytes.len().min(12_000);
+        for (place, value) in changes {
+            bytes[place % header] = value;
+        }
+        bytes.truncate(cut.map_or(bytes.len(), |cut| cut % header));
+        if let Ok(gguf) = Gguf::from_bytes("hostile", &bytes) {
+            withstand(from_gguf::read(&gguf, 0));
+        }
+        let _ = Checkpoint::from_gguf_bytes("hostile", bytes);
+    }
+}
