@@ -35,7 +35,7 @@ impl Default for Settings {
 }
 
 /// The level that mixes everything.
-pub const HIGHEST_LEVEL: u32 = 9;
+const HIGHEST_LEVEL: u32 = 9;
 
 /// The level [`Settings::default`] gives.
 pub const DEFAULT_LEVEL: u32 = 6;
