@@ -69,7 +69,6 @@ fn exact(
         threads: machine.threads,
         name: Some(name.to_owned()),
         cache_dir: store::prepared_weights(),
-        ..ExactOptions::default()
     };
     let model = ExactModel::open(checkpoint, options);
     Ok(Arc::new(model.map_err(|error| Error::engine(EXACT, error))?))
