@@ -226,8 +226,7 @@ fn code_with_model(
         tokens: tokens.len(),
         bytes: text.len(),
     };
-    let mut encoding =
-        Encoding { encoder: language.coder.encoder(shape)?, step_tokens: Vec::new() };
+    let mut encoding = Encoding { encoder: language.coder.encoder(shape)? };
     let mut progress = FrameProgress {
         before,
         tokenizer: language.tokenizer.as_ref(),

@@ -219,7 +219,6 @@ fn decode_with_model(
     let tokenizer = language.tokenizer.as_ref();
     let mut decoding = Decoding {
         decoder: language.coder.decoder(shape, payload)?,
-        step_tokens: Vec::new(),
         payload_bytes: payload.len(),
     };
     let mut progress = FrameProgress { before, tokenizer, observer, text_bytes: 0, tokens: 0 };

@@ -36,7 +36,8 @@ pub use error::{Error, Result};
 pub use index::{ArchiveIndex, FrameInfo, MemberInfo};
 pub use logits::{Logits, Rows};
 pub use model::{
-    Exactness, Fingerprint, LaneFeed, LanguageModel, ModelIdentity, Session, SessionShape, Window,
+    Exactness, Fingerprint, LaneFeed, LaneGroup, LanguageModel, ModelIdentity, Session,
+    SessionShape, Window,
 };
 pub use progress::{Observer, Progress, Timing};
 pub use record::Record;

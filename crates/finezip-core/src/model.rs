@@ -5,6 +5,7 @@
 //! tokens, and as many of the last of them as asked for give a row of logits.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::error::Result;
 use crate::logits::Logits;
@@ -115,6 +116,22 @@ pub trait LanguageModel: Send + Sync {
 
     /// Opens a session with all lanes empty.
     fn open_session<'a>(&'a self, shape: SessionShape) -> Result<Box<dyn Session + 'a>>;
+
+    /// Opens sessions that have the lanes among them, each a run of neighbours, in order. Each is
+    /// fed from a thread of its own, and one may be fed while another's rows are coded: for
+    /// engines that do better so than with all threads in one session, and whose logits do not
+    /// depend on what is computed together. By default one session has all lanes.
+    fn open_sessions<'a>(&'a self, shape: SessionShape) -> Result<Vec<LaneGroup<'a>>> {
+        Ok(vec![LaneGroup { lanes: 0..shape.lanes, session: self.open_session(shape)? }])
+    }
+}
+
+/// Neighbouring lanes and the session that computes them.
+pub struct LaneGroup<'a> {
+    /// The lanes; the session numbers them from 0.
+    pub lanes: Range<usize>,
+    /// Their session.
+    pub session: Box<dyn Session + 'a>,
 }
 
 /// The state of several lanes: what has been fed to each since its last reset.

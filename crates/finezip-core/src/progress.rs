@@ -3,7 +3,6 @@
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use crate::schedule::StepEntry;
 use crate::tokenizer::{TokenId, Tokenizer};
 
 /// How far a run is.
@@ -46,18 +45,13 @@ pub(crate) struct FrameProgress<'a> {
 }
 
 impl FrameProgress<'_> {
-    /// The tokens of `entries` have been coded.
-    pub(crate) fn tokens(
-        &mut self,
-        entries: &[StepEntry],
-        tokens: &[TokenId],
-        payload_bytes: usize,
-    ) {
+    /// These tokens have been coded.
+    pub(crate) fn tokens(&mut self, tokens: &[TokenId], payload_bytes: usize) {
         let Some(observer) = &mut self.observer else { return };
-        for entry in entries {
-            self.text_bytes += self.tokenizer.token_bytes(tokens[entry.index]).len() as u64;
+        for &token in tokens {
+            self.text_bytes += self.tokenizer.token_bytes(token).len() as u64;
         }
-        self.tokens += entries.len() as u64;
+        self.tokens += tokens.len() as u64;
         observer(Progress {
             text_bytes: self.before.text_bytes + self.text_bytes,
             archive_bytes: self.before.archive_bytes + payload_bytes as u64,

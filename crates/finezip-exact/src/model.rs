@@ -1,7 +1,8 @@
 //! The model: weights, arithmetic and threads behind core's [`LanguageModel`].
 
 use finezip_core::{
-    Exactness, LanguageModel, ModelIdentity, Record, Session, SessionShape, TokenId, Window,
+    Exactness, LaneGroup, LanguageModel, ModelIdentity, Record, Session, SessionShape, TokenId,
+    Window,
 };
 use finezip_models::{Checkpoint, ModelConfig};
 
@@ -14,7 +15,7 @@ use crate::kernels::{Context, Isa};
 use crate::kv_store::KvStore;
 use crate::options::{ExactOptions, Precision};
 use crate::ring::Ring;
-use crate::session::ExactSession;
+use crate::session::{self, ExactSession};
 use crate::weights::Weights;
 
 /// The engine's name in archives and errors.
@@ -250,6 +251,13 @@ impl LanguageModel for ExactModel {
         &'a self,
         shape: SessionShape,
     ) -> finezip_core::Result<Box<dyn Session + 'a>> {
-        Ok(Box::new(ExactSession::new(self, shape)?))
+        Ok(Box::new(ExactSession::new(self, self.context(), shape)?))
+    }
+
+    fn open_sessions<'a>(
+        &'a self,
+        shape: SessionShape,
+    ) -> finezip_core::Result<Vec<LaneGroup<'a>>> {
+        session::side_by_side(self, shape)
     }
 }

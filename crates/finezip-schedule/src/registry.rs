@@ -36,10 +36,7 @@ pub fn from_record(record: &Record) -> Result<Arc<dyn Schedule>> {
     let schedule: Arc<dyn Schedule> = match record.name.as_str() {
         chunk_reset::NAME => Arc::new(ChunkReset::new(number("context")?, lanes)?),
         fixed_window::NAME => Arc::new(FixedWindow::new(number("context")?, lanes)?),
-        rolling::NAME => {
-            let groups = record.get("groups").map_or(Ok(1), |_| number("groups"))?;
-            Arc::new(Rolling::new(number("window")?, number("sinks")?, lanes)?.with_groups(groups))
-        }
+        rolling::NAME => Arc::new(Rolling::new(number("window")?, number("sinks")?, lanes)?),
         "single-lane" => Arc::new(SingleLane::new(number("window")?)),
         _ => return Err(unknown()),
     };

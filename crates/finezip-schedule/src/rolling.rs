@@ -19,15 +19,11 @@ const FIRST_LANE_TOKENS: usize = 400;
 /// Lanes are contiguous regions of nearly equal length; each restarts once, at its beginning, and
 /// goes on to its end.
 ///
-/// With `groups` above 1 the lanes take turns: each step codes one token of every lane of one
-/// group (lane number modulo groups), so that one group is computed while the last is coded.
-///
-/// Record: `rolling/1 window=512 sinks=1`, with `groups=2` added where there is more than one.
+/// Record: `rolling/1 window=512 sinks=1`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rolling {
     window_tokens: usize,
     sink_tokens: usize,
-    groups: usize,
     lanes: LanePolicy,
 }
 
@@ -43,22 +39,15 @@ impl Rolling {
                 "schedule rolling: a window of {window_tokens} tokens with {sink_tokens} sinks"
             )));
         }
-        Ok(Self { window_tokens, sink_tokens, groups: 1, lanes })
-    }
-
-    /// The same with lanes in `groups` groups that take turns; 0 counts as 1.
-    #[must_use]
-    pub fn with_groups(self, groups: usize) -> Self {
-        Self { groups: groups.max(1), ..self }
+        Ok(Self { window_tokens, sink_tokens, lanes })
     }
 }
 
 impl Schedule for Rolling {
     fn record(&self) -> Record {
-        let record = Record::new(NAME, 1)
+        Record::new(NAME, 1)
             .with("window", self.window_tokens as u64)
-            .with("sinks", self.sink_tokens as u64);
-        if self.groups == 1 { record } else { record.with("groups", self.groups as u64) }
+            .with("sinks", self.sink_tokens as u64)
     }
 
     fn window(&self) -> Window {
@@ -77,37 +66,26 @@ impl Schedule for Rolling {
     }
 
     fn plan(&self, tokens: usize, lanes: usize) -> Box<dyn Plan> {
-        Box::new(Turns { regions: Regions::new(tokens, lanes), groups: self.groups, turn: 0 })
+        Box::new(Turns { regions: Regions::new(tokens, lanes), place: 0 })
     }
 }
 
 /// The plan of [`Rolling`].
 struct Turns {
     regions: Regions,
-    groups: usize,
-    turn: usize,
+    place: usize,
 }
 
 impl Plan for Turns {
     fn next_step(&mut self, entries: &mut Vec<StepEntry>) -> bool {
+        let place = self.place;
+        self.place += 1;
         entries.clear();
-        loop {
-            let place = self.turn / self.groups;
-            let lanes = self.regions.lanes_at(place);
-            if lanes == 0 {
-                return false;
-            }
-            let group = self.turn % self.groups;
-            // Groups beyond the number of lanes have no turn.
-            self.turn = if group >= lanes { (place + 1) * self.groups } else { self.turn + 1 };
-            entries.extend((group..lanes).step_by(self.groups).map(|lane| {
-                let index = self.regions.of(lane).start + place;
-                let feed = if place == 0 { Feed::Restart { from: index } } else { Feed::Continue };
-                StepEntry { lane, index, feed }
-            }));
-            if !entries.is_empty() {
-                return true;
-            }
-        }
+        entries.extend((0..self.regions.lanes_at(place)).map(|lane| {
+            let index = self.regions.of(lane).start + place;
+            let feed = if place == 0 { Feed::Restart { from: index } } else { Feed::Continue };
+            StepEntry { lane, index, feed }
+        }));
+        !entries.is_empty()
     }
 }

@@ -70,20 +70,13 @@ proptest! {
 
     #[test]
     fn rolling_lanes_restart_once(
-        tokens in 0..600_usize, lanes in 1..12_usize, window in 1..70_usize, groups in 1..4_usize,
+        tokens in 0..600_usize, lanes in 1..12_usize, window in 1..70_usize,
     ) {
-        let schedule = Rolling::new(window, 1, LanePolicy::default()).unwrap().with_groups(groups);
+        let schedule = Rolling::new(window, 1, LanePolicy::default()).unwrap();
         let steps = check(&schedule, tokens, lanes);
-        let longest = tokens.div_ceil(lanes);
-        prop_assert!(steps.len() <= longest * groups.min(lanes));
-        if groups == 1 {
-            prop_assert_eq!(steps.len(), longest);
-        }
+        prop_assert_eq!(steps.len(), tokens.div_ceil(lanes));
         let restarts = steps.iter().flatten().filter(|entry| entry.feed != Feed::Continue).count();
         prop_assert_eq!(restarts, tokens.min(lanes));
-        for step in &steps {
-            prop_assert!(step.iter().all(|entry| entry.lane % groups == step[0].lane % groups));
-        }
     }
 
     #[test]
@@ -163,7 +156,7 @@ fn the_last_wave_of_chunks_ends_with_the_shorter_chunk() {
 
 #[test]
 fn records_come_back_and_others_are_refused() {
-    let rolling = Rolling::new(1024, 4, LanePolicy::Fixed(3)).unwrap().with_groups(2);
+    let rolling = Rolling::new(1024, 4, LanePolicy::Fixed(3)).unwrap();
     let records: Vec<Record> = schedules(LanePolicy::Fixed(3))
         .iter()
         .map(|schedule| schedule.record())
@@ -176,7 +169,7 @@ fn records_come_back_and_others_are_refused() {
             "chunk-reset/1 context=512",
             "rolling/1 sinks=1 window=512",
             "fixed-window/1 context=512",
-            "rolling/1 groups=2 sinks=4 window=1024",
+            "rolling/1 sinks=4 window=1024",
             "single-lane/1 window=64",
         ]
     );
@@ -198,8 +191,6 @@ fn records_come_back_and_others_are_refused() {
         Record::new("fixed-window", 1).with("context", 0),
         rolling(0, 0),
         rolling(4, 5),
-        rolling(4, 1).with("groups", 0),
-        rolling(4, 1).with("groups", 1),
     ] {
         assert!(from_record(&record).is_err(), "{record}");
     }

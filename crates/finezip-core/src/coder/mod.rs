@@ -2,7 +2,7 @@
 //!
 //! A coder works a step at a time, on all lanes of the step together, so that an implementation
 //! may share the work over threads; the order within a step is that of its entries, in both
-//! directions.
+//! directions. A step may be handed over in several parts, in order: the payload is the same.
 
 pub mod reference;
 
@@ -42,7 +42,7 @@ pub trait Coder: Send + Sync {
 
 /// Codes the tokens of one frame.
 pub trait Encoder: Send {
-    /// Codes one step: `tokens[i]` under `rows.row(i)` for `entries[i]`.
+    /// Codes one step or a part of it: `tokens[i]` under `rows.row(i)` for `entries[i]`.
     fn encode(&mut self, entries: &[StepEntry], rows: Rows<'_>, tokens: &[TokenId]) -> Result<()>;
 
     /// Bytes the payload has so far, for progress reports; 0 where that is not known yet.
@@ -56,7 +56,7 @@ pub trait Encoder: Send {
 
 /// Decodes the tokens of one frame.
 pub trait Decoder: Send {
-    /// Decodes one step: writes the token of `entries[i]`, given `rows.row(i)`, to `tokens[i]`.
+    /// Decodes one step or a part of it: writes the token of `entries[i]`, given `rows.row(i)`, to `tokens[i]`.
     fn decode(
         &mut self,
         entries: &[StepEntry],

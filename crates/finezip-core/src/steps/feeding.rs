@@ -29,8 +29,15 @@ struct Span {
 }
 
 impl Feeding {
-    /// Takes from `tokens`, those of the frame, what the entries of `batch` are fed.
-    pub(super) fn prepare(&mut self, batch: &Batch, tokens: &[TokenId], start_token: TokenId) {
+    /// Takes from `tokens`, those of the frame, what the entries of `batch` are fed. The session's
+    /// lane 0 is the plan's `first_lane`.
+    pub(super) fn prepare(
+        &mut self,
+        batch: &Batch,
+        first_lane: usize,
+        tokens: &[TokenId],
+        start_token: TokenId,
+    ) {
         let entries = batch.entries();
         self.order.clear();
         self.order.extend(0..entries.len());
@@ -56,12 +63,12 @@ impl Feeding {
             };
             let end = self.tokens.len();
             match self.spans.last_mut() {
-                Some(span) if span.lane == entry.lane => {
+                Some(span) if span.lane == entry.lane - first_lane => {
                     span.tokens.end = end;
                     span.rows += 1;
                 }
                 _ => self.spans.push(Span {
-                    lane: entry.lane,
+                    lane: entry.lane - first_lane,
                     restarts,
                     tokens: start..end,
                     rows: 1,
@@ -79,6 +86,9 @@ impl Feeding {
     pub(super) fn feed(&self, session: &mut dyn Session, logits: &mut Logits) -> Result<()> {
         for span in self.spans.iter().filter(|span| span.restarts) {
             session.reset(span.lane)?;
+        }
+        if self.spans.is_empty() {
+            return Ok(());
         }
         let feeds: Vec<LaneFeed<'_>> = self
             .spans

@@ -6,38 +6,37 @@
 //!
 //! Two things make it fast and change no byte. Where all tokens are known beforehand and the
 //! engine's logits do not depend on the shape of a batch, several steps are computed in one call.
-//! And the engine has a thread of its own: while one batch is coded the next is computed, if it
-//! needs none of the tokens being coded. Rows reach the coder step by step in either case.
+//! And coding goes on beside computing: see [`road`]. Rows reach the coder in the plan's order in
+//! either case.
 
 mod batch;
 mod feeding;
+mod road;
 
-use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
 
-use batch::{Batch, Batches};
-use feeding::Feeding;
+use batch::Batches;
+use road::Road;
 
 use crate::coder::{Decoder, Encoder};
 use crate::components::Language;
-use crate::error::{Error, Result};
-use crate::logits::{Logits, Rows};
-use crate::model::{Exactness, Session, SessionShape};
+use crate::error::Result;
+use crate::logits::Rows;
+use crate::model::{Exactness, SessionShape};
 use crate::progress::{FrameProgress, Timing};
 use crate::schedule::StepEntry;
 use crate::tokenizer::TokenId;
 
-/// Rows that make a batch large enough to keep the processor's units busy.
+/// Rows, in all sessions together, that make batches large enough to keep the processor's units
+/// busy.
 const LOOKAHEAD_ROWS: usize = 128;
 
 /// One direction of the road.
-pub(crate) trait StepCoder {
+pub(crate) trait StepCoder: Send {
     /// Whether all tokens are known before the first step.
     fn tokens_are_known(&self) -> bool;
 
-    /// Codes one step. `tokens` are those of the frame; those of `entries` are known or to be
-    /// filled in.
+    /// Codes one step or a part of it. `tokens[i]` is that of `entries[i]`, or is to be it.
     fn step(&mut self, entries: &[StepEntry], rows: Rows<'_>, tokens: &mut [TokenId])
     -> Result<()>;
 
@@ -48,7 +47,6 @@ pub(crate) trait StepCoder {
 /// Tokens to payload.
 pub(crate) struct Encoding<'a> {
     pub(crate) encoder: Box<dyn Encoder + 'a>,
-    pub(crate) step_tokens: Vec<TokenId>,
 }
 
 impl StepCoder for Encoding<'_> {
@@ -62,9 +60,7 @@ impl StepCoder for Encoding<'_> {
         rows: Rows<'_>,
         tokens: &mut [TokenId],
     ) -> Result<()> {
-        self.step_tokens.clear();
-        self.step_tokens.extend(entries.iter().map(|entry| tokens[entry.index]));
-        self.encoder.encode(entries, rows, &self.step_tokens)
+        self.encoder.encode(entries, rows, tokens)
     }
 
     fn payload_bytes(&self) -> usize {
@@ -75,7 +71,6 @@ impl StepCoder for Encoding<'_> {
 /// Payload to tokens.
 pub(crate) struct Decoding<'a> {
     pub(crate) decoder: Box<dyn Decoder + 'a>,
-    pub(crate) step_tokens: Vec<TokenId>,
     pub(crate) payload_bytes: usize,
 }
 
@@ -90,27 +85,12 @@ impl StepCoder for Decoding<'_> {
         rows: Rows<'_>,
         tokens: &mut [TokenId],
     ) -> Result<()> {
-        self.step_tokens.clear();
-        self.step_tokens.resize(entries.len(), 0);
-        self.decoder.decode(entries, rows, &mut self.step_tokens)?;
-        for (entry, &token) in entries.iter().zip(&self.step_tokens) {
-            tokens[entry.index] = token;
-        }
-        Ok(())
+        self.decoder.decode(entries, rows, tokens)
     }
 
     fn payload_bytes(&self) -> usize {
         self.payload_bytes
     }
-}
-
-/// What travels to the engine's thread and back: a batch, its tokens, its rows.
-#[derive(Default)]
-struct Job {
-    batch: Batch,
-    feeding: Feeding,
-    logits: Logits,
-    time: Duration,
 }
 
 /// Runs a frame of `tokens` over `lanes` lanes.
@@ -121,60 +101,25 @@ pub(crate) fn run(
     coder: &mut dyn StepCoder,
     progress: &mut FrameProgress<'_>,
 ) -> Result<Timing> {
+    let count = tokens.len();
     let shape = SessionShape { lanes, window: language.schedule.window() };
-    let session = language.model.open_session(shape)?;
+    let groups = language.model.open_sessions(shape)?;
     let known = coder.tokens_are_known();
     let together = known && language.model.identity().exactness == Exactness::Everywhere;
-    let plan = language.schedule.plan(tokens.len(), lanes);
-    let mut batches = Batches::new(plan, if together { LOOKAHEAD_ROWS } else { 0 });
+    let lookahead_rows = if together { LOOKAHEAD_ROWS / groups.len().max(1) } else { 0 };
+    let own_coder = known && groups.len() == 1;
     let start_token = language.model.start_token();
-    let stopped = || Error::engine(&language.model.identity().name, "its thread stopped");
+    let road = Road::new(groups.len(), own_coder, tokens, coder, progress);
     thread::scope(|scope| {
-        let (to_engine, jobs) = mpsc::channel();
-        let (done, from_engine) = mpsc::channel();
-        scope.spawn(move || compute(session, &jobs, &done));
-        let mut timing = Timing::default();
-        let mut spare = Some(Job::default());
-        let mut next = batches.next_batch(Job::default());
-        let mut computing = false;
-        loop {
-            if !computing {
-                let Some(mut job) = next.take() else { return Ok(timing) };
-                job.feeding.prepare(&job.batch, tokens, start_token);
-                to_engine.send(job).map_err(|_| stopped())?;
-            }
-            let job: Job = from_engine.recv().map_err(|_| stopped())??;
-            timing.engine += job.time;
-            next = batches.next_batch(spare.take().unwrap_or_default());
-            computing = next.as_ref().is_some_and(|next| known || !next.batch.needs(&job.batch));
-            if let Some(mut job) = next.take_if(|_| computing) {
-                job.feeding.prepare(&job.batch, tokens, start_token);
-                to_engine.send(job).map_err(|_| stopped())?;
-            }
-            let begun = Instant::now();
-            for step in 0..job.batch.steps() {
-                let rows = Rows::new(&job.logits, job.feeding.rows_of(&job.batch, step));
-                coder.step(job.batch.step(step), rows, tokens)?;
-            }
-            timing.coder += begun.elapsed();
-            progress.tokens(job.batch.entries(), tokens, coder.payload_bytes());
-            spare = Some(job);
+        for (number, group) in groups.into_iter().enumerate() {
+            let plan = language.schedule.plan(count, lanes);
+            let batches = Batches::new(plan, group.lanes.clone(), lookahead_rows);
+            let road = &road;
+            scope.spawn(move || road.compute(number, group, batches, start_token));
         }
-    })
-}
-
-/// The engine's thread: feeds the session until there are no more jobs.
-fn compute(
-    mut session: Box<dyn Session + '_>,
-    jobs: &mpsc::Receiver<Job>,
-    done: &mpsc::Sender<Result<Job>>,
-) {
-    for mut job in jobs {
-        let begun = Instant::now();
-        let fed = job.feeding.feed(session.as_mut(), &mut job.logits);
-        job.time = begun.elapsed();
-        if done.send(fed.map(|()| job)).is_err() {
-            return;
+        if own_coder {
+            road.code_all();
         }
-    }
+    });
+    road.finish()
 }
