@@ -1,23 +1,32 @@
-//! Whole steps: one token in each of 1, 8 and 64 lanes with full windows of 512, all logits.
+//! Whole steps with full windows of 512 and all logits, as archives are written and read.
 //!
 //! `FINEZIP_TEST_MODEL=model.gguf cargo bench -p finezip-exact --bench steps` prints criterion's
-//! figures and a table of tokens a second of one core, each with its part of the limit: the peak
-//! of `vpdpbusd`, measured in the same run, over the multiply-adds of a token. `FINEZIP_PRECISION`
-//! and `FINEZIP_THREADS` choose the precision and the number of threads; with one thread its own
-//! time counts, with several the clock's.
+//! figures and a table of tokens a second, each with its part of the limit: the peak of
+//! `vpdpbusd`, measured in the same run, over the multiply-adds of a token. Decompression feeds a
+//! lane one token a step, compression several. `FINEZIP_PRECISION` and `FINEZIP_THREADS` choose
+//! the precision and the number of threads (default 1); with one thread its own time counts, with
+//! several the clock's, and their sessions run side by side as in a decompression.
 #![allow(clippy::print_stdout, missing_docs)]
 
 use std::hint::black_box;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use finezip_core::{LaneFeed, LanguageModel, Logits, SessionShape, Window};
+use finezip_core::{LaneFeed, LaneGroup, LanguageModel, Logits, SessionShape, Window};
 use finezip_exact::kernels::{Isa, peak_multiply_adds};
 use finezip_exact::{ExactModel, ExactOptions};
 use finezip_models::{Checkpoint, ModelConfig};
 use rustix::time::{ClockId, clock_gettime};
 
 const WINDOW_TOKENS: usize = 512;
+
+/// Lanes, and tokens of each a step.
+const SHAPES: [(usize, usize); 7] =
+    [(1, 1), (8, 1), (26, 1), (40, 1), (64, 1), (26, 4), (64, 2)];
+
+/// A step's tokens are known only one by one.
+const DECOMPRESSION: usize = 1;
 
 fn steps(criterion: &mut Criterion) {
     let Ok(path) = std::env::var("FINEZIP_TEST_MODEL") else {
@@ -32,48 +41,68 @@ fn steps(criterion: &mut Criterion) {
         ..ExactOptions::default()
     };
     let model = ExactModel::open(&checkpoint, options).expect("a model");
+    let text: Vec<u32> = (0..WINDOW_TOKENS as u32).map(|i| i * 97 % 40_000).collect();
+    let text: Vec<u32> = text.iter().map(|id| id % model.vocab_size() as u32).collect();
     let mut rates = Vec::new();
-    for lanes in [1, 8, 64] {
+    for (lanes, tokens) in SHAPES {
         let window = Window { tokens: WINDOW_TOKENS, sinks: 1, rolling: true };
-        let mut session = model.open_session(SessionShape { lanes, window }).expect("a session");
-        let mut logits = Logits::new();
-        let text: Vec<u32> = (0..WINDOW_TOKENS as u32).map(|i| i * 97 % 40_000).collect();
-        let text: Vec<u32> = text.iter().map(|id| id % model.vocab_size() as u32).collect();
-        let feeds = |tokens, rows| -> Vec<LaneFeed<'_>> {
-            (0..lanes).map(|lane| LaneFeed { lane, tokens, rows }).collect()
-        };
-        session.feed(&feeds(&text, 0), &mut logits).expect("full windows");
+        let mut groups = model.open_sessions(SessionShape { lanes, window }).expect("sessions");
+        side_by_side(&mut groups, model.threads(), &text, 0, 1);
         let mut best = f64::MAX;
         let mut group = criterion.benchmark_group("steps");
-        group.throughput(Throughput::Elements(lanes as u64)).sample_size(10);
-        group.bench_function(format!("{lanes} lanes"), |bencher| {
+        group.throughput(Throughput::Elements((lanes * tokens) as u64)).sample_size(10);
+        group.bench_function(format!("{lanes} lanes, {tokens} tokens each"), |bencher| {
             bencher.iter_custom(|iterations| {
-                let mut total = Duration::ZERO;
-                for _ in 0..iterations {
-                    let (clock, start) = (Instant::now(), thread_time());
-                    session.feed(&feeds(&text[..1], 1), &mut logits).expect("logits");
-                    black_box(logits.values());
-                    let elapsed = match model.threads() {
-                        1 => thread_time() - start,
-                        _ => clock.elapsed(),
-                    };
-                    best = best.min(elapsed.as_secs_f64());
-                    total += elapsed;
-                }
-                total
+                let text = &text[..tokens];
+                let elapsed =
+                    side_by_side(&mut groups, model.threads(), text, tokens, iterations);
+                best = best.min(elapsed.as_secs_f64() / iterations as f64);
+                elapsed
             });
         });
         group.finish();
-        rates.push((lanes, lanes as f64 / best));
+        rates.push((lanes, tokens, (lanes * tokens) as f64 / best));
     }
     let work = multiply_adds(checkpoint.config());
     let limit = peak(model.isa()).map(|peak| peak * model.threads() as f64 / work);
     println!("{} {} with {} threads:", model.isa(), model.precision(), model.threads());
-    for (lanes, rate) in rates {
+    for (lanes, tokens, rate) in rates {
         let part =
             limit.map_or(String::new(), |limit| format!(", {:.2} of the limit", rate / limit));
-        println!("{lanes:3} lanes: {rate:7.1} tokens/s{part}");
+        let kind = if tokens == DECOMPRESSION { "decompression" } else { "compression" };
+        println!("{lanes:3} lanes, {tokens} tokens each ({kind}): {rate:7.1} tokens/s{part}");
     }
+}
+
+/// Feeds every lane of every session `tokens`, `rows` of which give logits, this many times; each
+/// session in a thread of its own, unless there is only one.
+fn side_by_side(
+    groups: &mut [LaneGroup<'_>],
+    threads: usize,
+    tokens: &[u32],
+    rows: usize,
+    times: u64,
+) -> Duration {
+    let feed = |group: &mut LaneGroup<'_>| {
+        let mut logits = Logits::new();
+        let feeds: Vec<_> =
+            (0..group.lanes.len()).map(|lane| LaneFeed { lane, tokens, rows }).collect();
+        for _ in 0..times {
+            group.session.feed(&feeds, &mut logits).expect("logits");
+            black_box(logits.values());
+        }
+    };
+    let (clock, start) = (Instant::now(), thread_time());
+    if let [group] = groups {
+        feed(group);
+        return if threads == 1 { thread_time() - start } else { clock.elapsed() };
+    }
+    thread::scope(|scope| {
+        groups.iter_mut().for_each(|group| {
+            scope.spawn(|| feed(group));
+        });
+    });
+    clock.elapsed()
 }
 
 /// Multiply-adds of one token with a full window: matrices, scores and weighted values.
