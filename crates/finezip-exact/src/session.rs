@@ -18,7 +18,7 @@ use crate::model::{ENGINE, ExactModel};
 
 /// Lanes a thread from which on each has a session of its own. It then reads all weights for its
 /// lanes, which costs more than it saves when they are fewer.
-const LANES_A_THREAD: usize = 4;
+const LANES_A_THREAD: usize = 5;
 
 /// The state of all lanes.
 #[derive(Debug)]

@@ -59,8 +59,8 @@ pub(in super::super) unsafe fn gemm_int8(job: &Int8Job<'_>, panels: Range<usize>
 
 /// All rows times `PANELS` panels from `first` on.
 ///
-/// What the next call will read is asked for while this one computes: a panel a tile where there
-/// are as many tiles as panels, else all panels in the first tile.
+/// What the next call will read is asked for while this one computes, in even parts by all tiles,
+/// or by the first ones where there are more tiles than panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn columns<const PANELS: usize>(
     job: &Int8Job<'_>,
@@ -70,17 +70,18 @@ unsafe fn columns<const PANELS: usize>(
     let rows = job.x.rows();
     let panel_bytes = job.weights.panel(first).len();
     let next = job.weights.panel(first).as_ptr().wrapping_add(PANELS * panel_bytes);
-    let panel_a_tile = rows.div_ceil(8) >= PANELS;
+    let asking = rows.div_ceil(8).min(PANELS);
     for (index, tile) in tile_rows(rows).enumerate() {
+        let asked = index.min(asking) * PANELS / asking;
+        let ahead = (index + 1).min(asking) * PANELS / asking - asked;
+        let next = next.wrapping_add(asked * panel_bytes);
         macro_rules! product {
             ($rows:literal) => {
-                if panel_a_tile && index < PANELS {
-                    let next = next.wrapping_add(index * panel_bytes);
-                    tile_product::<$rows, PANELS, 1>(job, first, tile, next, &mut maxima)
-                } else if index == 0 {
-                    tile_product::<$rows, PANELS, PANELS>(job, first, tile, next, &mut maxima)
-                } else {
-                    tile_product::<$rows, PANELS, 0>(job, first, tile, next, &mut maxima)
+                match ahead {
+                    0 => tile_product::<$rows, PANELS, 0>(job, first, tile, next, &mut maxima),
+                    1 => tile_product::<$rows, PANELS, 1>(job, first, tile, next, &mut maxima),
+                    2 => tile_product::<$rows, PANELS, 2>(job, first, tile, next, &mut maxima),
+                    _ => tile_product::<$rows, PANELS, PANELS>(job, first, tile, next, &mut maxima),
                 }
             };
         }
