@@ -217,10 +217,8 @@ fn decode_with_model(
     observer: Option<&mut Observer<'static>>,
 ) -> Result<(Vec<u8>, Timing)> {
     let tokenizer = language.tokenizer.as_ref();
-    let mut decoding = Decoding {
-        decoder: language.coder.decoder(shape, payload)?,
-        payload_bytes: payload.len(),
-    };
+    let mut decoding =
+        Decoding { decoder: language.coder.decoder(shape, payload)?, payload_bytes: payload.len() };
     let mut progress = FrameProgress { before, tokenizer, observer, text_bytes: 0, tokens: 0 };
     let mut tokens = vec![0; shape.tokens];
     let timing = steps::run(language, shape.lanes, &mut tokens, &mut decoding, &mut progress)?;

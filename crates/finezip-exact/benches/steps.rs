@@ -22,8 +22,7 @@ use rustix::time::{ClockId, clock_gettime};
 const WINDOW_TOKENS: usize = 512;
 
 /// Lanes, and tokens of each a step.
-const SHAPES: [(usize, usize); 7] =
-    [(1, 1), (8, 1), (26, 1), (40, 1), (64, 1), (26, 4), (64, 2)];
+const SHAPES: [(usize, usize); 7] = [(1, 1), (8, 1), (16, 1), (32, 1), (64, 1), (32, 4), (64, 2)];
 
 /// A step's tokens are known only one by one.
 const DECOMPRESSION: usize = 1;
@@ -54,8 +53,7 @@ fn steps(criterion: &mut Criterion) {
         group.bench_function(format!("{lanes} lanes, {tokens} tokens each"), |bencher| {
             bencher.iter_custom(|iterations| {
                 let text = &text[..tokens];
-                let elapsed =
-                    side_by_side(&mut groups, model.threads(), text, tokens, iterations);
+                let elapsed = side_by_side(&mut groups, model.threads(), text, tokens, iterations);
                 best = best.min(elapsed.as_secs_f64() / iterations as f64);
                 elapsed
             });

@@ -1,14 +1,18 @@
 //! A call's tokens cut into blocks of rows that the layers run through together.
 //!
 //! Rows are independent but for attention, so a block may hold any lanes and any number of tokens
-//! of each; its size only bounds the memory between layers. Where lanes roll, a block holds at
+//! of each; its size bounds the memory between layers. Where lanes roll, a block holds at
 //! most [`LANE_ROWS`] tokens of a lane, so that the ring of its keys needs no more than so many
 //! places beyond the window.
 
 use finezip_core::{LaneFeed, TokenId};
 
-/// Most rows of a block.
-pub(crate) const BLOCK_ROWS: usize = 256;
+/// Most rows of a block: what lies between two products of so many rows of a small model is still
+/// in a core's second cache, and weights are read often enough to be worth reading.
+pub(crate) const BLOCK_ROWS: usize = 56;
+
+/// Blocks that are not the last have a multiple of so many rows: the tiles of the kernels.
+const TILE_ROWS: usize = 8;
 
 /// Most tokens of one lane in a block where lanes roll.
 pub(crate) const LANE_ROWS: usize = 16;
@@ -63,6 +67,8 @@ pub(crate) struct Blocks<'a, 'b> {
     first_output: Vec<usize>,
     next_feed: usize,
     lane_rows: usize,
+    /// Rows of all blocks but the last.
+    block_rows: usize,
 }
 
 impl<'a, 'b> Blocks<'a, 'b> {
@@ -73,7 +79,11 @@ impl<'a, 'b> Blocks<'a, 'b> {
         first_output: Vec<usize>,
         lane_rows: usize,
     ) -> Self {
-        Self { feeds, taken: vec![0; feeds.len()], first_output, next_feed: 0, lane_rows }
+        let rows: usize = feeds.iter().map(|feed| feed.tokens.len()).sum();
+        let even = rows.div_ceil(rows.div_ceil(BLOCK_ROWS).max(1));
+        let block_rows = even.next_multiple_of(TILE_ROWS).min(BLOCK_ROWS);
+        let taken = vec![0; feeds.len()];
+        Self { feeds, taken, first_output, next_feed: 0, lane_rows, block_rows }
     }
 
     /// Replaces `block` with the next one; false when all tokens have been taken. `fed` answers
@@ -88,7 +98,7 @@ impl<'a, 'b> Blocks<'a, 'b> {
             let index = (self.next_feed + offset) % self.feeds.len();
             let (feed, taken) = (&self.feeds[index], self.taken[index]);
             let row = block.rows();
-            let count = (feed.tokens.len() - taken).min(self.lane_rows).min(BLOCK_ROWS - row);
+            let count = (feed.tokens.len() - taken).min(self.lane_rows).min(self.block_rows - row);
             if count == 0 {
                 continue;
             }
@@ -103,7 +113,7 @@ impl<'a, 'b> Blocks<'a, 'b> {
                 }
             }
             self.taken[index] += count;
-            if block.rows() == BLOCK_ROWS {
+            if block.rows() == self.block_rows {
                 self.next_feed = index;
                 break;
             }

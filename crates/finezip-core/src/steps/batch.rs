@@ -38,7 +38,8 @@ impl Batch {
 
     /// Whether feeding it takes tokens that other lanes may have coded.
     pub(super) fn reads_other_lanes(&self) -> bool {
-        let reads = |entry: &StepEntry| matches!(entry.feed, Feed::Restart { from } if from < entry.index);
+        let reads =
+            |entry: &StepEntry| matches!(entry.feed, Feed::Restart { from } if from < entry.index);
         self.entries.iter().any(reads)
     }
 
