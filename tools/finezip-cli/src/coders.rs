@@ -23,6 +23,7 @@ pub(crate) fn chosen(
                 RankBackendName::Zlib => Backend::Zlib,
                 RankBackendName::Zstd => Backend::Zstd,
                 RankBackendName::Brotli => Backend::Brotli,
+                RankBackendName::Bzip2 => Backend::Bzip2,
             };
             Arc::new(RankCoder::new(backend, threads))
         }

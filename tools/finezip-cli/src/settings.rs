@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::args::{
     CoderName, CodingArguments, Engine, MachineArguments, OutputArguments, Precision,
-    RankBackendName, ReadingArguments, VerbosityArguments,
+    RankBackendName, ReadingArguments, ScheduleName, VerbosityArguments,
 };
 use crate::exit::{Failure, Outcome};
 use crate::input::{self, DASH, is_stdin};
@@ -68,6 +68,8 @@ pub(crate) struct LanguageSettings {
     pub(crate) coder: CoderChoice,
     /// Tokens seen at most; none for the engine's usual number.
     pub(crate) context_tokens: Option<usize>,
+    /// How tokens become lanes and windows; none for what the engine does best.
+    pub(crate) schedule: Option<ScheduleName>,
     /// Lanes; none to choose from size and memory.
     pub(crate) lanes: Option<usize>,
     /// Whether the ideal code length is measured.
@@ -103,6 +105,7 @@ impl CodingSettings {
                 engine: engine(arguments)?,
                 coder: coder(arguments)?,
                 context_tokens: at_least_one("--context", arguments.context)?,
+                schedule: arguments.schedule,
                 lanes: at_least_one("--batch", arguments.batch)?,
                 ideal,
                 offline: arguments.offline,
@@ -161,6 +164,7 @@ fn refuse_without_model(arguments: &CodingArguments, ideal: bool) -> Outcome {
         ("a level", arguments.level.given().is_some()),
         ("--rank-backend", arguments.rank_backend.is_some()),
         ("--context", arguments.context.is_some()),
+        ("--schedule", arguments.schedule.is_some()),
         ("--batch", arguments.batch.is_some()),
         ("--ideal", ideal),
     ];

@@ -23,6 +23,8 @@ fn wrong_usage_has_its_own_code_and_touches_nothing() {
         &["compress", "--model", "none", "--context", "5", "a"],
         &["compress", "--model", "none", "--batch", "5", "a"],
         &["compress", "--model", "none", "--ideal", "a"],
+        &["compress", "--model", "none", "--schedule", "rolling", "a"],
+        &["compress", "--schedule", "random", "a"],
         &["compress", "--coder", "huffman", "a"],
         &["compress", "--rank-backend", "zlib", "a"],
         &["compress", "--engine", "candle", "--precision", "int4", "a"],
