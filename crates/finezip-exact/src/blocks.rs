@@ -66,16 +66,13 @@ pub(crate) struct Blocks<'a, 'b> {
 }
 
 impl<'a, 'b> Blocks<'a, 'b> {
-    /// Cuts these feeds into blocks with at most `lane_rows` tokens of a lane in each.
-    pub(crate) fn new(feeds: &'a [LaneFeed<'b>], lane_rows: usize) -> Self {
-        let first_output = feeds
-            .iter()
-            .scan(0, |next, feed| {
-                let first = *next;
-                *next += feed.rows;
-                Some(first)
-            })
-            .collect();
+    /// Cuts these feeds into blocks with at most `lane_rows` tokens of a lane in each; the first
+    /// requested token of feed `i` gives row `first_output[i]` of logits.
+    pub(crate) fn new(
+        feeds: &'a [LaneFeed<'b>],
+        first_output: Vec<usize>,
+        lane_rows: usize,
+    ) -> Self {
         Self { feeds, taken: vec![0; feeds.len()], first_output, next_feed: 0, lane_rows }
     }
 
@@ -143,7 +140,11 @@ mod tests {
             let mut seen = vec![0usize; feeds.len()];
             let mut outputs = Vec::new();
             let mut block = Block::default();
-            let mut blocks = Blocks::new(&feeds, lane_rows);
+            let first_output = feeds
+                .iter()
+                .scan(0, |next, feed| Some(std::mem::replace(next, *next + feed.rows)))
+                .collect();
+            let mut blocks = Blocks::new(&feeds, first_output, lane_rows);
             while blocks.next(&mut block, |lane| lane as u64) {
                 prop_assert!(block.rows() <= BLOCK_ROWS);
                 let mut row = 0;

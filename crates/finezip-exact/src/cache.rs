@@ -1,7 +1,9 @@
 //! Folded and packed weights on disk, so that a model is folded once a machine.
 //!
 //! A file's name is the BLAKE3 hash of everything its content depends on: the checkpoint's
-//! fingerprint, the version of the arithmetic, the precision and the version of this layout. Its
+//! fingerprint, the version of the arithmetic, the precision, the version of this layout, and the
+//! sources that fold: weights folded by other code, say by a build under development, are never
+//! taken for this build's. Its
 //! content is the weights' arrays in a fixed order, little-endian, whose sizes follow from the
 //! configuration, behind a header with the length and an XXH3 checksum: what is damaged or cut
 //! short is folded again. Files appear whole (written aside, then renamed).
@@ -24,6 +26,18 @@ use crate::weights::{Embedding, LayerWeights, Linear, Weights};
 const MAGIC: &[u8; 8] = b"FZWEIGHT";
 /// Version of the layout.
 const LAYOUT_VERSION: u32 = 1;
+/// The code that decides what folded weights are.
+const SOURCES: [&str; 9] = [
+    include_str!("fold/columns.rs"),
+    include_str!("fold/hadamard.rs"),
+    include_str!("fold/int4.rs"),
+    include_str!("fold/int8.rs"),
+    include_str!("fold/rotation.rs"),
+    include_str!("fold/tensors.rs"),
+    include_str!("kernels/int4.rs"),
+    include_str!("kernels/int8.rs"),
+    include_str!("kernels/quantize.rs"),
+];
 /// Magic, key, length, checksum.
 const HEADER_BYTES: usize = 8 + 32 + 8 + 8;
 /// Values that are turned into bytes at a time.
@@ -59,6 +73,9 @@ impl CacheFile {
         hasher.update(&ARITHMETIC_VERSION.to_le_bytes());
         hasher.update(&precision.parameter().to_le_bytes());
         hasher.update(&LAYOUT_VERSION.to_le_bytes());
+        for source in SOURCES {
+            hasher.update(blake3::hash(source.as_bytes()).as_bytes());
+        }
         Self { folder: folder.to_owned(), key: *hasher.finalize().as_bytes() }
     }
 

@@ -63,6 +63,7 @@ struct Pass<'a> {
 /// Runs a block through the model and writes the logits its rows give.
 pub(crate) fn run(
     model: &ExactModel,
+    context: &Context,
     stores: &mut [KvStore],
     workspace: &mut Workspace,
     block: &Block,
@@ -75,7 +76,7 @@ pub(crate) fn run(
         key: config.kv_heads * config.head_dim,
         feed_forward: config.feed_forward,
     };
-    let pass = Pass { model, context: model.context(), block, widths };
+    let pass = Pass { model, context, block, widths };
     pass.begin(stores, workspace);
     for (layer, (weights, store)) in model.weights().layers.iter().zip(stores).enumerate() {
         pass.attention(model.rope_of(layer), weights, store, workspace)?;

@@ -43,6 +43,8 @@ pub struct ExactModel {
     rotates_down: bool,
     rotates_queries: bool,
     context: Context,
+    /// The same instructions on the calling thread alone.
+    serial_context: Context,
     cache_use: CacheUse,
 }
 
@@ -60,6 +62,7 @@ impl ExactModel {
             threads => threads,
         };
         let context = Context::new(options.isa.unwrap_or_else(Isa::detect), threads)?;
+        let serial_context = Context::new(context.isa(), 1)?;
         let fingerprint = checkpoint.fingerprint()?;
         let cache = options
             .cache_dir
@@ -107,6 +110,7 @@ impl ExactModel {
             rotates_down,
             rotates_queries,
             context,
+            serial_context,
             cache_use,
         })
     }
@@ -137,6 +141,10 @@ impl ExactModel {
 
     pub(crate) fn context(&self) -> &Context {
         &self.context
+    }
+
+    pub(crate) fn serial_context(&self) -> &Context {
+        &self.serial_context
     }
 
     pub(crate) fn weights(&self) -> &Weights {

@@ -92,8 +92,8 @@ pub enum Error {
 
     /// A file is not the one its name promises.
     #[error(
-        "{}: SHA-256 is {found}, expected {expected}: the file is damaged or another; remove it \
-         and fetch the model again", path.display()
+        "{}: SHA-256 is {found}, expected {expected}: the file is damaged or another one; \
+         `finezip-cli models fetch` replaces a damaged file", path.display()
     )]
     Hash {
         /// The file.

@@ -127,4 +127,9 @@ impl Progress for Download<'_> {
         let meter = self.meter.get_or_insert_with(|| Meter::start(self.report, &self.stage, total));
         meter.set(done);
     }
+
+    fn note(&mut self, what: &str) {
+        self.meter = None;
+        self.report.warning(what);
+    }
 }

@@ -75,6 +75,17 @@ impl Context {
         }
     }
 
+    /// Calls `task` with each item; with one item or one thread, on the caller or inside the pool.
+    pub fn for_each_item<T: Send>(&self, items: &mut [T], task: impl Fn(&mut T) + Sync + Send) {
+        match &self.pool {
+            Some(pool) if items.len() > 1 => {
+                pool.install(|| items.par_iter_mut().with_max_len(1).for_each(task));
+            }
+            Some(pool) => pool.install(|| items.iter_mut().for_each(task)),
+            None => items.iter_mut().for_each(task),
+        }
+    }
+
     /// Cuts `count` items into ranges, several a thread, and calls `task` with each of them.
     pub fn for_each_range(
         &self,

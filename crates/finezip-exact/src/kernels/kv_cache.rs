@@ -12,16 +12,20 @@
 
 use rayon::prelude::*;
 
-use super::aligned::AlignedBytes;
+use super::aligned::{AlignedBytes, LINE};
 use super::context::Context;
 use super::error::{KernelError, expect_at_most};
 use super::int8::{OFFSET, PANEL};
 use super::isa::per_isa;
+use super::prefetch::Lines;
 use super::quantize::quantize_body;
 use super::rows::StridedRows;
 
 /// The widest head: 32,639 * 127 * 512 < 2^31 bounds a score.
 const MAX_HEAD_WIDTH: usize = 512;
+
+/// How many heads ahead of writing a slot is asked for.
+const ASKED_AHEAD: usize = 3;
 
 /// The most slots a lane: 127 * 255 * 2^15 < 2^31 bounds an output.
 pub(super) const MAX_SLOTS: usize = 1 << 15;
@@ -38,8 +42,8 @@ pub struct KvCache {
     slots: usize,
     keys: AlignedBytes,
     values: AlignedBytes,
-    key_scales: Vec<f32>,
-    value_scales: Vec<f32>,
+    key_scales: AlignedBytes,
+    value_scales: AlignedBytes,
 }
 
 /// The place of one position.
@@ -82,8 +86,8 @@ impl KvCache {
             slots,
             keys: AlignedBytes::filled(bytes, OFFSET as u8),
             values: AlignedBytes::filled(bytes, OFFSET as u8),
-            key_scales: vec![0.0; vectors],
-            value_scales: vec![0.0; vectors],
+            key_scales: AlignedBytes::filled(vectors * size_of::<f32>(), 0),
+            value_scales: AlignedBytes::filled(vectors * size_of::<f32>(), 0),
         })
     }
 
@@ -135,8 +139,22 @@ impl KvCache {
             &rows[start..end]
         };
         let (isa, head_width, kv_heads) = (context.isa(), self.head_width, self.kv_heads);
+        let (bytes, slots) = (self.slots * head_width, self.slots);
+        let (all_keys, all_values) = (Lines::of(&self.keys), Lines::of(&self.values));
+        // The slots of a step are far apart and not in any cache: they are asked for a little
+        // before they are written.
+        let ask = |index: usize| {
+            for &row in rows_of(index / kv_heads).iter().take(1) {
+                let slot = places[row].slot;
+                let block = index * bytes + slot / PANEL * PANEL * head_width;
+                (0..head_width / 4).for_each(|line| all_keys.ask_at(block + line * LINE));
+                let quad = index * bytes + slot / 4 * 4 * head_width;
+                (0..head_width / 16).for_each(|line| all_values.ask_at(quad + line * LINE));
+            }
+        };
         let write = |index: usize, head: (Stored<'_>, Stored<'_>)| {
             let ((head_keys, key_scales), (head_values, value_scales)) = head;
+            ask(index + ASKED_AHEAD);
             let (lane, head) = (index / kv_heads, index % kv_heads);
             let columns = head * head_width..(head + 1) * head_width;
             for &row in rows_of(lane) {
@@ -147,7 +165,6 @@ impl KvCache {
                 value_scales[slot] = store_value(isa, value, slot, head_values);
             }
         };
-        let (bytes, slots) = (self.slots * head_width, self.slots);
         if bytes == 0 {
             return;
         }
@@ -155,16 +172,16 @@ impl KvCache {
             Some((pool, _)) => pool.install(|| {
                 let keys = self.keys.par_chunks_mut(bytes);
                 let values = self.values.par_chunks_mut(bytes);
-                keys.zip(self.key_scales.par_chunks_mut(slots))
-                    .zip(values.zip(self.value_scales.par_chunks_mut(slots)))
+                keys.zip(self.key_scales.as_floats_mut().par_chunks_mut(slots))
+                    .zip(values.zip(self.value_scales.as_floats_mut().par_chunks_mut(slots)))
                     .enumerate()
                     .for_each(|(index, head)| write(index, head));
             }),
             None => {
                 let keys = self.keys.chunks_mut(bytes);
                 let values = self.values.chunks_mut(bytes);
-                keys.zip(self.key_scales.chunks_mut(slots))
-                    .zip(values.zip(self.value_scales.chunks_mut(slots)))
+                keys.zip(self.key_scales.as_floats_mut().chunks_mut(slots))
+                    .zip(values.zip(self.value_scales.as_floats_mut().chunks_mut(slots)))
                     .enumerate()
                     .for_each(|(index, head)| write(index, head));
             }
@@ -178,8 +195,8 @@ impl KvCache {
         KvHead {
             keys: &self.keys[bytes.clone()],
             values: &self.values[bytes],
-            key_scales: &self.key_scales[start..start + self.slots],
-            value_scales: &self.value_scales[start..start + self.slots],
+            key_scales: &self.key_scales.as_floats()[start..start + self.slots],
+            value_scales: &self.value_scales.as_floats()[start..start + self.slots],
         }
     }
 }

@@ -86,12 +86,15 @@ fn schedules(lanes: usize) -> impl Strategy<Value = Vec<Call>> {
     prop::collection::vec(prop::collection::vec(feed, 1..8), 1..8)
 }
 
+/// Enough for three threads to have lanes of their own.
+const LANES: usize = 13;
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn random_schedules_give_what_each_lane_gives_alone(
-        schedule in schedules(5),
+        schedule in schedules(LANES),
         family in prop::sample::select(FAMILIES.to_vec()),
         rolls in any::<bool>(),
         threads in 1usize..4,
@@ -100,8 +103,8 @@ proptest! {
         let options = ExactOptions { threads, ..ExactOptions::default() };
         let model = ExactModel::open(&checkpoint, options).unwrap();
         let window = if rolls { rolling(18, 2) } else { fixed(90) };
-        let mut session = model.open_session(SessionShape { lanes: 5, window }).unwrap();
-        let mut histories: Vec<Vec<TokenId>> = vec![Vec::new(); 5];
+        let mut session = model.open_session(SessionShape { lanes: LANES, window }).unwrap();
+        let mut histories: Vec<Vec<TokenId>> = vec![Vec::new(); LANES];
         let mut logits = Logits::new();
         for (number, call) in schedule.iter().enumerate() {
             let mut fed: Vec<(usize, Vec<TokenId>, usize)> = Vec::new();

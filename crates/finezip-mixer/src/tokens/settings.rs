@@ -34,6 +34,9 @@ impl Default for Settings {
     }
 }
 
+/// The level that mixes everything.
+const HIGHEST_LEVEL: u32 = 9;
+
 /// The level [`Settings::default`] gives.
 pub const DEFAULT_LEVEL: u32 = 6;
 
@@ -55,8 +58,12 @@ impl Settings {
         Self { mix: level > 1, contexts, matches, weight_sets, refinements, table_bits: 24 }
     }
 
-    /// Name, version and every parameter.
+    /// Name, version and what says all parameters: the level where they are a level's, so that
+    /// short texts do not pay for a long record, else each of them.
     pub fn record(&self) -> Record {
+        if let Some(level) = (1..=HIGHEST_LEVEL).find(|&level| Self::level(level) == *self) {
+            return Record::new(NAME, VERSION).with("level", u64::from(level));
+        }
         Record::new(NAME, VERSION)
             .with("mix", u64::from(self.mix))
             .with("contexts", self.contexts)
@@ -68,14 +75,18 @@ impl Settings {
 
     /// The settings a record names.
     pub fn from_record(record: &Record) -> Result<Self> {
+        let level = |level: u64| u32::try_from(level).ok().map(Self::level);
         let read = || {
-            let settings = Self {
-                mix: record.get("mix").filter(|&mix| mix < 2)? == 1,
-                contexts: record.get("contexts")?,
-                matches: record.get("matches")?,
-                weight_sets: record.get("weight_sets")?,
-                refinements: record.get("refinements")?,
-                table_bits: record.get("table_bits")?,
+            let settings = match record.get("level") {
+                Some(named) => level(named)?,
+                None => Self {
+                    mix: record.get("mix").filter(|&mix| mix < 2)? == 1,
+                    contexts: record.get("contexts")?,
+                    matches: record.get("matches")?,
+                    weight_sets: record.get("weight_sets")?,
+                    refinements: record.get("refinements")?,
+                    table_bits: record.get("table_bits")?,
+                },
             };
             (settings.record() == *record && settings.check().is_ok()).then_some(settings)
         };

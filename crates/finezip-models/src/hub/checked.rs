@@ -68,6 +68,11 @@ impl Notes {
         self.write(&self.path(name), &note)
     }
 
+    /// A file turned out not to be what its note says. Without a note it is just read again.
+    pub(super) fn forget(&self, name: &str) {
+        let _ = fs::remove_file(self.path(name));
+    }
+
     /// The hash that the first download of a model without a pinned one had.
     pub(super) fn first_seen(&self, name: &str) -> Option<String> {
         let hash = fs::read_to_string(self.folder.join(format!("{name}.sha256"))).ok()?;

@@ -1,95 +1,214 @@
 //! The Hugging Face hub, through `hf-hub`, into its standard cache.
 //!
-//! `hf-hub` resumes a download that broke off, locks files against other processes and honours
-//! `HF_HOME`, `HF_ENDPOINT` and the user's token. It waits for ever on a network that swallows
-//! packets, so that the first request is made on a thread that is given up after a while.
+//! `hf-hub` locks files against other processes and honours `HF_HOME`, `HF_ENDPOINT` and the
+//! user's token. It waits for ever on a network that swallows packets, so that it works on a
+//! thread of its own, which is given up when nothing comes from it for a while. What it leaves
+//! when it is interrupted it goes on with the next time; a rest that it would stumble over is
+//! removed before.
 
-use std::path::PathBuf;
-use std::sync::mpsc;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 
+use super::web::{self, length};
 use super::{CatalogEntry, HubSource, Progress};
 
-/// How long the hub may take to say that a file exists.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Tries of a download that may fail one after another without bringing anything new.
+const TRIES: u32 = 3;
 
-/// Tries of one download; each goes on where the one before broke off.
-const RETRIES: usize = 3;
+/// Where models of the hub are kept, and how it is reached.
+#[derive(Clone, Debug)]
+pub(super) struct Hub {
+    pub(super) cache: Cache,
+    /// Its address, if not the usual one.
+    pub(super) endpoint: Option<String>,
+    pub(super) token: Option<String>,
+    /// How long it may take to say that a file exists.
+    pub(super) answer_patience: Duration,
+    /// How long no byte may arrive.
+    pub(super) stall_patience: Duration,
+}
+
+/// The seconds that a variable says, else `default`.
+pub(super) fn seconds(variable: &str, default: u64) -> Duration {
+    let seconds = std::env::var(variable).ok().and_then(|text| text.trim().parse().ok());
+    Duration::from_secs(seconds.filter(|seconds| *seconds > 0).unwrap_or(default))
+}
+
+impl Hub {
+    /// As the variables say that Hugging Face's own tools go by.
+    pub(super) fn from_env() -> Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let cache = match std::env::var_os("HF_HUB_CACHE").filter(|path| !path.is_empty()) {
+            Some(path) => Cache::new(PathBuf::from(path)),
+            None => Cache::from_env(),
+        };
+        Self {
+            token: set("HF_TOKEN").or_else(|| cache.token()),
+            cache,
+            endpoint: set("HF_ENDPOINT"),
+            answer_patience: seconds("HF_HUB_ETAG_TIMEOUT", 10),
+            stall_patience: seconds("HF_HUB_DOWNLOAD_TIMEOUT", 30),
+        }
+    }
+
+    /// The file in the standard cache, if it is there.
+    pub(super) fn cached(&self, entry: &CatalogEntry) -> Option<PathBuf> {
+        let source = entry.hub?;
+        let repository = self.cache.repo(repository(&source));
+        // A pinned revision lies in a folder of its name, whatever branch led to it.
+        let pinned = repository.pointer_path(source.revision).join(entry.file);
+        if pinned.is_file() { Some(pinned) } else { repository.get(entry.file) }
+    }
+
+    /// Downloads the file; the error is for people.
+    pub(super) fn fetch(
+        &self,
+        entry: &CatalogEntry,
+        progress: &mut dyn Progress,
+    ) -> Result<PathBuf, String> {
+        let source = entry.hub.ok_or("the catalog names no repository")?;
+        progress.stage(&format!("asking the hub for {}", source.repository));
+        let mut builder = ApiBuilder::from_cache(self.cache.clone())
+            .with_progress(false)
+            .with_token(self.token.clone());
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.with_endpoint(endpoint.clone());
+        }
+        let api = builder.build().map_err(|error| error.to_string())?;
+        let (etag, bytes) = self.reach(&api, api.repo(repository(&source)).url(entry.file))?;
+        let partial = self.cache.repo(repository(&source)).blob_path(&etag).with_extension("part");
+        progress.stage(&format!("downloading {} from {}", entry.file, source.repository));
+        let (mut furthest, mut tries) = (length(&partial), 0);
+        loop {
+            // From a rest that is already whole `hf-hub` never gets to the end.
+            if length(&partial) >= bytes {
+                web::remove(&partial).map_err(|error| error.to_string())?;
+            }
+            let files = api.repo(repository(&source));
+            match self.download(files, entry.file, progress) {
+                Ok(path) => return Ok(path),
+                Err(why) => {
+                    let reached = length(&partial);
+                    tries = if reached > furthest { 1 } else { tries + 1 };
+                    furthest = furthest.max(reached);
+                    if why.stalled || tries >= TRIES {
+                        let kept = format!("{reached} bytes are kept for the next time");
+                        return Err(format!("{} ({kept})", why.text));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Name of the content, and its size, if the hub answers for this file in time.
+    fn reach(&self, api: &Api, url: String) -> Result<(String, u64), String> {
+        let (answer, answers) = mpsc::channel();
+        let api = api.clone();
+        thread::spawn(move || {
+            let reached = api.metadata(&url).map_err(|error| error.to_string());
+            let reached = reached.map(|found| (found.etag().to_owned(), found.size() as u64));
+            // Nobody listens any more if it took too long.
+            let _ = answer.send(reached);
+        });
+        let late = |_| format!("no answer within {:?}", self.answer_patience);
+        answers.recv_timeout(self.answer_patience).map_err(late)?
+    }
+
+    /// One try of `hf-hub`'s download, on a thread that is left alone if it stalls.
+    fn download(
+        &self,
+        files: ApiRepo,
+        file: &'static str,
+        progress: &mut dyn Progress,
+    ) -> Result<PathBuf, Why> {
+        let (sender, events) = mpsc::channel();
+        let reporter = Reporter(sender.clone());
+        thread::spawn(move || {
+            let ended = files.download_with_progress(file, reporter);
+            let _ = sender.send(Event::Ended(ended));
+        });
+        let (mut done, mut total) = (0, 0);
+        loop {
+            match events.recv_timeout(self.stall_patience) {
+                Ok(Event::Size(bytes)) => (done, total) = (0, bytes),
+                Ok(Event::More(bytes)) => {
+                    done += bytes;
+                    progress.bytes(done, Some(total));
+                }
+                Ok(Event::Ended(ended)) => {
+                    return ended.map_err(|error| Why { text: error.to_string(), stalled: false });
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let text = format!("nothing arrived for {:?}", self.stall_patience);
+                    return Err(Why { text, stalled: true });
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let text = "the download ended without a word".to_owned();
+                    return Err(Why { text, stalled: true });
+                }
+            }
+        }
+    }
+
+    /// Removes a damaged file of the cache, so that it is fetched anew. False if it is what its
+    /// name says, though not what was expected: another version, and no damage.
+    pub(super) fn discard(&self, path: &Path, found: &str) -> std::io::Result<bool> {
+        if named_hash(path).is_some_and(|name| name == found) {
+            return Ok(false);
+        }
+        let content = fs::canonicalize(path)?;
+        let cache = fs::canonicalize(self.cache.path())?;
+        // A link of the user's own leads elsewhere; only the link is removed then.
+        if content.starts_with(cache) {
+            web::remove(&content)?;
+        }
+        web::remove(path)?;
+        Ok(true)
+    }
+}
 
 fn repository(source: &HubSource) -> Repo {
     Repo::with_revision(source.repository.to_owned(), RepoType::Model, source.revision.to_owned())
 }
 
-/// The standard cache: `HF_HUB_CACHE`, else what `hf-hub` makes of `HF_HOME`.
-fn cache() -> Cache {
-    match std::env::var_os("HF_HUB_CACHE").filter(|path| !path.is_empty()) {
-        Some(path) => Cache::new(PathBuf::from(path)),
-        None => Cache::from_env(),
-    }
+/// The SHA-256 that the hub gave a file of its cache: contents of large files are named by it.
+pub(super) fn named_hash(path: &Path) -> Option<String> {
+    let content = fs::canonicalize(path).ok()?;
+    let folder = content.parent()?.file_name()?;
+    let name = content.file_name()?.to_str()?;
+    let digits = name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (folder == "blobs" && name.len() == 64 && digits).then(|| name.to_owned())
 }
 
-/// The file in the standard cache, if it is there.
-pub(super) fn cached(entry: &CatalogEntry) -> Option<PathBuf> {
-    let source = entry.hub?;
-    let repository = cache().repo(repository(&source));
-    // A pinned revision lies in a folder of its name, whatever branch led to it.
-    let pinned = repository.pointer_path(source.revision).join(entry.file);
-    if pinned.is_file() { Some(pinned) } else { repository.get(entry.file) }
+/// Why a try ended.
+struct Why {
+    text: String,
+    /// Its thread may still hold the lock on the file, so that another try is pointless.
+    stalled: bool,
 }
 
-/// Downloads the file; the error is for people.
-pub(super) fn fetch(entry: &CatalogEntry, progress: &mut dyn Progress) -> Result<PathBuf, String> {
-    let source = entry.hub.ok_or("the catalog names no repository")?;
-    progress.stage(&format!("asking the hub for {}", source.repository));
-    let cache = cache();
-    let mut builder = ApiBuilder::from_cache(cache).with_progress(false).with_retries(RETRIES);
-    if let Ok(endpoint) = std::env::var("HF_ENDPOINT") {
-        builder = builder.with_endpoint(endpoint);
-    }
-    if let Some(token) = std::env::var("HF_TOKEN").ok().filter(|token| !token.is_empty()) {
-        builder = builder.with_token(Some(token));
-    }
-    let api = builder.build().map_err(|error| error.to_string())?;
-    let files = api.repo(repository(&source));
-    reach(&api, &files, entry)?;
-    progress.stage(&format!("downloading {} from {}", entry.file, source.repository));
-    files
-        .download_with_progress(entry.file, Downloading { progress, done: 0, total: 0 })
-        .map_err(|error| error.to_string())
+enum Event {
+    Size(u64),
+    More(u64),
+    Ended(Result<PathBuf, ApiError>),
 }
 
-/// Whether the hub answers for this file in time.
-fn reach(api: &Api, files: &ApiRepo, entry: &CatalogEntry) -> Result<(), String> {
-    let (answer, answers) = mpsc::channel();
-    let (api, url) = (api.clone(), files.url(entry.file));
-    thread::spawn(move || {
-        let reached = api.metadata(&url).map(drop).map_err(|error| error.to_string());
-        // Nobody listens any more if it took too long.
-        let _ = answer.send(reached);
-    });
-    answers
-        .recv_timeout(PATIENCE)
-        .map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
-}
+/// Tells the waiting thread of what `hf-hub` does. It may be gone.
+struct Reporter(mpsc::Sender<Event>);
 
-struct Downloading<'a> {
-    progress: &'a mut dyn Progress,
-    done: u64,
-    total: u64,
-}
-
-impl hf_hub::api::Progress for Downloading<'_> {
+impl hf_hub::api::Progress for Reporter {
     fn init(&mut self, size: usize, _filename: &str) {
-        (self.done, self.total) = (0, size as u64);
+        let _ = self.0.send(Event::Size(size as u64));
     }
 
     fn update(&mut self, size: usize) {
-        self.done += size as u64;
-        self.progress.bytes(self.done, Some(self.total));
+        let _ = self.0.send(Event::More(size as u64));
     }
 
     fn finish(&mut self) {}

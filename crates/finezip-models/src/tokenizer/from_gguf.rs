@@ -1,5 +1,6 @@
 //! A tokenizer from the settings of a GGUF file (`tokenizer.ggml.*`).
 
+use finezip_core::TokenId;
 use tokenizers::models::bpe::Merges;
 
 use super::from_json::{can_merge, named_byte, with_spaces};
@@ -22,11 +23,11 @@ const NORMAL: i64 = 1;
 const USER_DEFINED: i64 = 4;
 const BYTE: i64 = 6;
 
-pub(super) fn read(gguf: &Gguf) -> Result<ModelTokenizer> {
+pub(super) fn read(gguf: &Gguf, start_token: TokenId) -> Result<ModelTokenizer> {
     let model = gguf.setting(MODEL).and_then(Value::as_str).unwrap_or("nothing");
     match model {
-        "gpt2" => byte_level(gguf),
-        "llama" => sentence_piece(gguf),
+        "gpt2" => byte_level(gguf, start_token),
+        "llama" => sentence_piece(gguf, start_token),
         other => {
             let what = format!("tokenizer model {other}; gpt2 and llama are read");
             Err(Error::unsupported(gguf.file(), what))
@@ -58,7 +59,7 @@ fn typed_tokens(gguf: &Gguf) -> Result<impl Iterator<Item = (&[u8], i64)>> {
     Ok(tokens.iter().zip(types))
 }
 
-fn byte_level(gguf: &Gguf) -> Result<ModelTokenizer> {
+fn byte_level(gguf: &Gguf, start_token: TokenId) -> Result<ModelTokenizer> {
     let pre = gguf.setting(PRE).and_then(Value::as_str).unwrap_or("default");
     let step = |pattern: &str| Step::Pattern(pattern.to_owned());
     // The names llama.cpp gives to pre-tokenizers.
@@ -101,14 +102,15 @@ fn byte_level(gguf: &Gguf) -> Result<ModelTokenizer> {
             }
         }
     }
-    ModelTokenizer::new(gguf.file(), vocabulary, Rules { steps, merges, whole_words_first })
+    let rules = Rules { steps, merges, whole_words_first };
+    ModelTokenizer::new(gguf.file(), vocabulary, rules, start_token)
 }
 
 fn spelling<'a>(gguf: &Gguf, text: &'a [u8]) -> Result<&'a str> {
     std::str::from_utf8(text).map_err(|_| missing(gguf, TOKENS, "tokens in UTF-8"))
 }
 
-fn sentence_piece(gguf: &Gguf) -> Result<ModelTokenizer> {
+fn sentence_piece(gguf: &Gguf, start_token: TokenId) -> Result<ModelTokenizer> {
     let mut vocabulary = Vocabulary::new(Alphabet::Characters);
     for (text, token_type) in typed_tokens(gguf)? {
         let spelling = spelling(gguf, text)?;
@@ -129,7 +131,7 @@ fn sentence_piece(gguf: &Gguf) -> Result<ModelTokenizer> {
         .ok_or_else(|| missing(gguf, SCORES, "one number a token"))?;
     let merges = merges_by_score(&vocabulary, scores);
     let rules = Rules { steps: Vec::new(), merges, whole_words_first: false };
-    ModelTokenizer::new(gguf.file(), vocabulary, rules)
+    ModelTokenizer::new(gguf.file(), vocabulary, rules, start_token)
 }
 
 /// SentencePiece has no list of merges: any two tokens merge that together are a token, the one
@@ -147,7 +149,7 @@ fn merges_by_score(vocabulary: &Vocabulary, scores: &[f64]) -> Merges {
         }
         for (place, _) in whole.char_indices().skip(1) {
             let (left, right) = whole.split_at(place);
-            if can_merge(vocabulary, left, right) {
+            if vocabulary.is_text(left) && vocabulary.is_text(right) {
                 merges.push((left.to_owned(), right.to_owned()));
             }
         }

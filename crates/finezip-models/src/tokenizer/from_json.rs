@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use finezip_core::TokenId;
 use serde_json::Value;
-
 use tokenizers::models::bpe::Merges;
 
 use super::vocabulary::{Alphabet, Role, Vocabulary};
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 /// Ids a vocabulary may leave out between others before it is taken to be damaged.
 const MAX_UNUSED_IDS: usize = 1 << 16;
 
-pub(super) fn read(name: &str, json: &[u8]) -> Result<ModelTokenizer> {
+pub(super) fn read(name: &str, json: &[u8], start_token: TokenId) -> Result<ModelTokenizer> {
     let json: Value = serde_json::from_slice(json)
         .map_err(|error| Error::malformed(name, error.column() as u64, "JSON", error))?;
     let model = json.get("model").unwrap_or(&Value::Null);
@@ -49,7 +49,8 @@ pub(super) fn read(name: &str, json: &[u8]) -> Result<ModelTokenizer> {
     let vocabulary = read_vocabulary(name, &json, model, alphabet)?;
     let merges = read_merges(name, model, &vocabulary)?;
     let whole_words_first = flag("ignore_merges");
-    ModelTokenizer::new(name, vocabulary, Rules { steps, merges, whole_words_first })
+    let rules = Rules { steps, merges, whole_words_first };
+    ModelTokenizer::new(name, vocabulary, rules, start_token)
 }
 
 fn setting(name: &str, key: &str, expected: &str, found: impl ToString) -> Error {
@@ -186,10 +187,9 @@ fn read_merges(name: &str, model: &Value, vocabulary: &Vocabulary) -> Result<Mer
 
 /// Whether two spellings and both together are tokens that merging may meet.
 pub(super) fn can_merge(vocabulary: &Vocabulary, left: &str, right: &str) -> bool {
-    let text = |spelling: &str| {
-        vocabulary.id(spelling).is_some_and(|id| vocabulary.role(id) == Role::Text)
-    };
-    text(left) && text(right) && text(&format!("{left}{right}"))
+    vocabulary.is_text(left)
+        && vocabulary.is_text(right)
+        && vocabulary.is_text(&format!("{left}{right}"))
 }
 
 /// SentencePiece's text: `▁` stands for a space.

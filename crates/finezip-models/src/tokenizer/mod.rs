@@ -9,6 +9,7 @@
 
 mod from_gguf;
 mod from_json;
+mod lending;
 mod vocabulary;
 mod words;
 
@@ -50,30 +51,38 @@ impl ModelTokenizer {
     /// # Errors
     /// A tokenizer that is missing, damaged or of a kind that is not read.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self> {
+        let start_token = checkpoint.config().start_token();
         if let Some(gguf) = checkpoint.gguf() {
-            return from_gguf::read(gguf);
+            return from_gguf::read(gguf, start_token);
         }
         match checkpoint.tokenizer_json()? {
-            Some(json) => Self::from_json(checkpoint.name(), &json),
+            Some(json) => Self::from_json(checkpoint.name(), &json, start_token),
             None => Err(Error::unsupported(checkpoint.name(), "a folder without tokenizer.json")),
         }
     }
 
-    /// The tokenizer that a tokenizer.json describes; `name` is for errors.
+    /// The tokenizer that a tokenizer.json describes; `name` is for errors. `start_token` is what
+    /// the model begins with, which is never lent to a byte.
     ///
     /// # Errors
     /// A file that is damaged or of a kind that is not read.
-    pub fn from_json(name: &str, json: &[u8]) -> Result<Self> {
-        from_json::read(name, json)
+    pub fn from_json(name: &str, json: &[u8], start_token: TokenId) -> Result<Self> {
+        from_json::read(name, json, start_token)
     }
 
-    fn new(file: &str, vocabulary: Vocabulary, rules: Rules) -> Result<Self> {
+    fn new(
+        file: &str,
+        mut vocabulary: Vocabulary,
+        mut rules: Rules,
+        start_token: TokenId,
+    ) -> Result<Self> {
+        lending::lend(&mut vocabulary, &mut rules.merges, start_token);
         let fingerprint = fingerprint(&vocabulary, &rules);
         let unusable =
             |error: tokenizers::Error| Error::unsupported(file, format!("its vocabulary: {error}"));
-        let merged = vocabulary.of_role(Role::Text).chain(vocabulary.of_role(Role::Byte));
         let mut ids = Vocab::default();
-        for token in merged {
+        let merged = [Role::Text, Role::Byte, Role::Lent];
+        for token in merged.into_iter().flat_map(|role| vocabulary.of_role(role)) {
             ids.entry(vocabulary.spelling(token).to_owned()).or_insert(token);
         }
         let characters = vocabulary.alphabet() == Alphabet::Characters;
@@ -103,7 +112,7 @@ impl ModelTokenizer {
         Ok(Self { vocabulary, encoder, inner_pairs, fingerprint })
     }
 
-    /// The special token of this text, such as `<|endoftext|>`.
+    /// The special token of this text, such as `<|endoftext|>`; none if it was lent to a byte.
     pub fn special_token(&self, text: &str) -> Option<TokenId> {
         self.vocabulary.special(text)
     }
@@ -176,12 +185,19 @@ fn fingerprint(vocabulary: &Vocabulary, rules: &Rules) -> Fingerprint {
         }
     }
     hasher.update(&(rules.merges.len() as u64).to_le_bytes());
+    // Half a million short texts are hashed faster in larger pieces.
+    let mut piece = Vec::with_capacity(1 << 16);
     for (left, right) in &rules.merges {
-        hasher.update(left.as_bytes());
-        hasher.update(b" ");
-        hasher.update(right.as_bytes());
-        hasher.update(b"\0");
+        piece.extend_from_slice(left.as_bytes());
+        piece.push(b' ');
+        piece.extend_from_slice(right.as_bytes());
+        piece.push(0);
+        if piece.len() >= 1 << 15 {
+            hasher.update(&piece);
+            piece.clear();
+        }
     }
+    hasher.update(&piece);
     hasher.update(&[u8::from(rules.whole_words_first)]);
     Fingerprint(*hasher.finalize().as_bytes())
 }

@@ -76,7 +76,7 @@ fn seeded_gguf(pre: &str) -> Gguf {
 static PAIRS: LazyLock<Vec<(ModelTokenizer, tokenizers::Tokenizer)>> = LazyLock::new(|| {
     let pair = |pre: &str, reference_pre: PreTokenizerWrapper| {
         let gguf = seeded_gguf(pre);
-        (from_gguf::read(&gguf).unwrap(), reference(&gguf, reference_pre))
+        (from_gguf::read(&gguf, 0).unwrap(), reference(&gguf, reference_pre))
     };
     vec![
         pair("smollm", smollm()),
@@ -99,7 +99,7 @@ fn words_and_tokens_are_those_of_the_tokenizers_crate() {
         assert_same(ours, theirs, include_str!("from_json.rs"));
         // And after a way through tokenizer.json.
         let json = theirs.to_string(false).unwrap();
-        let from_json = ModelTokenizer::from_json("json", json.as_bytes()).unwrap();
+        let from_json = ModelTokenizer::from_json("json", json.as_bytes(), 0).unwrap();
         assert_same(&from_json, theirs, TEXT);
     }
 }
@@ -117,7 +117,7 @@ fn text_that_spells_special_tokens_is_text() {
     let special = tokenizers::AddedToken::from("<|endoftext|>", true);
     json.add_special_tokens([special]).unwrap();
     let json = json.to_string(false).unwrap();
-    let from_json = ModelTokenizer::from_json("json", json.as_bytes()).unwrap();
+    let from_json = ModelTokenizer::from_json("json", json.as_bytes(), 0).unwrap();
     let encoded = tokens(&from_json, b"a<|endoftext|>");
     assert_eq!(bytes(&from_json, &encoded), b"a<|endoftext|>");
     assert_eq!(from_json.token_bytes(0), b"");
@@ -150,7 +150,7 @@ fn sentence_piece() -> GgufWriter {
 
 static PIECES: LazyLock<ModelTokenizer> = LazyLock::new(|| {
     let bytes = sentence_piece().to_bytes().unwrap();
-    from_gguf::read(&Gguf::from_bytes("pieces", &bytes).unwrap()).unwrap()
+    from_gguf::read(&Gguf::from_bytes("pieces", &bytes).unwrap(), 0).unwrap()
 });
 
 #[test]
@@ -170,16 +170,57 @@ fn sentence_piece_vocabularies_merge_by_score_and_fall_back_to_bytes() {
 
 #[test]
 fn the_fingerprint_covers_every_part() {
-    let other = |pre: &str| from_gguf::read(&seeded_gguf(pre)).unwrap().fingerprint();
+    let other = |pre: &str| from_gguf::read(&seeded_gguf(pre), 0).unwrap().fingerprint();
     assert_eq!(other("smollm"), SEEDED.fingerprint());
     assert_ne!(other("gpt-2"), other("smollm"));
     assert_ne!(other("llama-bpe"), other("qwen2"));
     assert_ne!(PIECES.fingerprint(), SEEDED.fingerprint());
 }
 
+static INCOMPLETE: LazyLock<ModelTokenizer> = LazyLock::new(|| incomplete(0));
+
+/// A byte-level vocabulary of two special tokens, the bytes below 252 and some merges.
+fn incomplete(start_token: TokenId) -> ModelTokenizer {
+    let spell = |bytes: &[u8]| -> String {
+        bytes.iter().map(|byte| crate::byte_alphabet::character(*byte)).collect()
+    };
+    let mut texts: Vec<(String, i64)> = vec![("<start>".into(), 3), ("<end>".into(), 3)];
+    texts.extend((0..252).map(|byte| (spell(&[byte]), 1)));
+    let merges = [("t", "h"), ("th", "e"), ("i", "n"), ("in", "g"), ("a", "b")];
+    texts.extend(merges.iter().map(|(left, right)| (format!("{left}{right}"), 1)));
+    let mut writer = GgufWriter::new();
+    writer.setting("tokenizer.ggml.model", Value::Text("gpt2".into()));
+    let tokens = texts.iter().map(|text| &text.0).collect();
+    writer.setting("tokenizer.ggml.tokens", Value::Texts(tokens));
+    let types = texts.iter().map(|text| text.1).collect();
+    writer.setting("tokenizer.ggml.token_type", Value::Integers(types));
+    let merges: Vec<String> =
+        merges.iter().map(|(left, right)| format!("{left} {right}")).collect();
+    writer.setting("tokenizer.ggml.merges", Value::Texts(merges.iter().collect()));
+    let gguf = Gguf::from_bytes("incomplete", &writer.to_bytes().unwrap()).unwrap();
+    from_gguf::read(&gguf, start_token).unwrap()
+}
+
+#[test]
+fn bytes_without_a_token_take_special_tokens_then_those_of_the_last_merges() {
+    // The bytes below 252 are tokens 2 to 253; "th", "the", "in", "ing", "ab" are 254 to 258.
+    let tokenizer = incomplete(0);
+    for (byte, token) in (252..=255).zip([1, 258, 257, 256]) {
+        assert_eq!(tokens(&tokenizer, &[b'x', byte]), [2 + u32::from(b'x'), token]);
+        assert_eq!(tokenizer.token_bytes(token), [byte]);
+    }
+    assert_eq!(tokenizer.token_bytes(0), b"");
+    assert_eq!(tokenizer.special_token("<end>"), None);
+    assert_eq!(tokens(&tokenizer, b"the<end>")[..2], [255, 2 + u32::from(b'<')]);
+    assert_eq!(tokens(&tokenizer, b"ing").len(), 3);
+    let other = incomplete(1);
+    assert_eq!(tokens(&other, &[252]), [0]);
+    assert_ne!(other.fingerprint(), tokenizer.fingerprint());
+}
+
 #[test]
 fn damaged_vocabularies_are_errors() {
-    let error = from_gguf::read(&seeded_gguf("unheard-of")).unwrap_err();
+    let error = from_gguf::read(&seeded_gguf("unheard-of"), 0).unwrap_err();
     assert!(error.to_string().contains("unheard-of"), "{error}");
     let mut writer = sentence_piece();
     writer.setting("tokenizer.ggml.pre", Value::Text("default".into()));
@@ -188,7 +229,7 @@ fn damaged_vocabularies_are_errors() {
     let place = bytes.windows(6).rposition(|window| window == b"scores").unwrap() + 6 + 4;
     bytes[place] = 4;
     let gguf = Gguf::from_bytes("pieces", &bytes).unwrap();
-    let error = from_gguf::read(&gguf).unwrap_err();
+    let error = from_gguf::read(&gguf, 0).unwrap_err();
     assert!(error.to_string().contains("scores"), "{error}");
     for json in [
         "",
@@ -196,7 +237,7 @@ fn damaged_vocabularies_are_errors() {
         r#"{"model":{"type":"Unigram"}}"#,
         r#"{"model":{"vocab":{"a":4000000000},"merges":[]},"pre_tokenizer":{"type":"ByteLevel"}}"#,
     ] {
-        assert!(ModelTokenizer::from_json("json", json.as_bytes()).is_err(), "{json}");
+        assert!(ModelTokenizer::from_json("json", json.as_bytes(), 0).is_err(), "{json}");
     }
 }
 
@@ -213,7 +254,7 @@ fn long_words_take_neither_bytes_nor_forever() {
 proptest! {
     #[test]
     fn any_bytes_come_back(input in proptest::collection::vec(any::<u8>(), 0..400)) {
-        for tokenizer in [&*SEEDED, &*PIECES] {
+        for tokenizer in [&*SEEDED, &*PIECES, &*INCOMPLETE] {
             prop_assert_eq!(bytes(tokenizer, &tokens(tokenizer, &input)), &input[..]);
             let mut single = Vec::new();
             prop_assert!(tokenizer.encode_bytes(&input, &mut single));
@@ -231,5 +272,174 @@ proptest! {
             prop_assert_eq!(bytes(ours, &encoded), text.as_bytes());
         }
         prop_assert_eq!(bytes(&PIECES, &tokens(&PIECES, text.as_bytes())), text.as_bytes());
+    }
+}
+
+/// A tokenizer from hostile data is an error or a tokenizer that does not panic.
+fn withstand(tokenizer: Result<ModelTokenizer>) {
+    if let Ok(tokenizer) = tokenizer {
+        for text in [TEXT.as_bytes(), b"abcabc  \n\n<s>12\xff\xfe\x00", b"<0x41>\xe2\x96\x81ab"] {
+            let encoded = tokens(&tokenizer, text);
+            let spelled = bytes(&tokenizer, &encoded);
+            // Bytes without a token are left out, and nothing else is ever put in.
+            assert!(spelled.len() <= text.len(), "{spelled:?}");
+            tokenizer.encode_bytes(text, &mut Vec::new());
+        }
+        tokenizer.token_bytes(u32::MAX);
+    }
+}
+
+/// Texts as they stand in vocabularies, and such as do not.
+fn spellings() -> impl Strategy<Value = String> {
+    let usual = ["a", "b", "c", "ab", "bc", "abc", "▁", "▁a", "Ġ", "Ġa", "<s>", "Ċ", "1", "2"];
+    let odd = ["", " ", "\n", "  ", "<0x41>", "<0xZZ>", "<0x4", "é", "日", "\u{0}", "\u{10ffff}"];
+    prop_oneof![
+        4 => proptest::sample::select(usual.to_vec()).prop_map(str::to_owned),
+        2 => proptest::sample::select(odd.to_vec()).prop_map(str::to_owned),
+        1 => "\\PC{0,6}",
+    ]
+}
+
+/// Any JSON, mostly of the words that a tokenizer.json has.
+fn json_values() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::Value;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        prop_oneof![Just(-1), Just(0), Just(300), Just(1 << 32), any::<i64>()]
+            .prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        spellings().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::vec(
+                (
+                    proptest::sample::select(vec!["type", "vocab", "merges", "id", "content", "a"])
+                        .prop_map(str::to_owned),
+                    inner,
+                ),
+                0..4
+            )
+            .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// Puts a value at a place of a JSON text, found by going down `path`.
+fn replace(json: &mut serde_json::Value, path: &[usize], value: serde_json::Value) {
+    use serde_json::Value;
+    let mut place = json;
+    for step in path {
+        let count = match place {
+            Value::Array(items) => items.len(),
+            Value::Object(members) => members.len(),
+            _ => 0,
+        };
+        if count == 0 {
+            break;
+        }
+        place = match place {
+            Value::Array(items) => &mut items[step % count],
+            Value::Object(members) => members.values_mut().nth(step % count).unwrap(),
+            _ => return,
+        };
+    }
+    *place = value;
+}
+
+static JSON: LazyLock<serde_json::Value> = LazyLock::new(|| {
+    let mut tokenizer = PAIRS[0].1.clone();
+    tokenizer.add_special_tokens([AddedToken::from("<|endoftext|>", true)]).unwrap();
+    tokenizer.add_tokens([AddedToken::from("  ", false)]).unwrap();
+    serde_json::from_str(&tokenizer.to_string(false).unwrap()).unwrap()
+});
+
+proptest! {
+    #[test]
+    fn damaged_json_is_an_error_or_a_tokenizer(
+        changes in proptest::collection::vec(
+            (proptest::collection::vec(any::<usize>(), 1..5), json_values()), 1..4),
+    ) {
+        let mut json = JSON.clone();
+        for (path, value) in changes {
+            replace(&mut json, &path, value);
+        }
+        withstand(ModelTokenizer::from_json("hostile", json.to_string().as_bytes(), 0));
+    }
+
+    #[test]
+    fn hostile_vocabularies_are_errors_or_tokenizers(
+        vocab in proptest::collection::vec((spellings(), 0_u64..40), 0..30),
+        merges in proptest::collection::vec((spellings(), spellings()), 0..30),
+        added in proptest::collection::vec((spellings(), 0_u64..50, any::<bool>()), 0..6),
+        flags in any::<[bool; 3]>(),
+        start in 0_u32..4,
+    ) {
+        use serde_json::{Value, json};
+        let vocab: serde_json::Map<_, _> =
+            vocab.into_iter().map(|(text, id)| (text, Value::from(id))).collect();
+        let added: Vec<_> = added.into_iter().map(|(content, id, special)| {
+            json!({ "id": id, "content": content, "special": special })
+        }).collect();
+        let json = json!({
+            "pre_tokenizer": flags[0].then(|| json!({ "type": "ByteLevel" })),
+            "added_tokens": added,
+            "model": {
+                "type": "BPE", "byte_fallback": flags[1], "ignore_merges": flags[2],
+                "vocab": vocab, "merges": merges,
+            },
+        });
+        withstand(ModelTokenizer::from_json("hostile", json.to_string().as_bytes(), start));
+    }
+
+    #[test]
+    fn hostile_settings_are_errors_or_tokenizers(
+        tokens in proptest::collection::vec((spellings(), -1_i64..9, any::<f64>()), 0..40),
+        merges in proptest::collection::vec((spellings(), spellings()), 0..30),
+        byte_level in any::<bool>(),
+        start in 0_u32..4,
+    ) {
+        let mut writer = GgufWriter::new();
+        let model = if byte_level { "gpt2" } else { "llama" };
+        writer.setting("tokenizer.ggml.model", Value::Text(model.into()));
+        let texts = tokens.iter().map(|token| &token.0).collect();
+        writer.setting("tokenizer.ggml.tokens", Value::Texts(texts));
+        let types = tokens.iter().map(|token| token.1).collect();
+        writer.setting("tokenizer.ggml.token_type", Value::Integers(types));
+        let scores = tokens.iter().map(|token| token.2).collect();
+        writer.setting("tokenizer.ggml.scores", Value::Floats(scores));
+        // Merges that are refused end the test early: mostly those of tokens.
+        let known = |text: &str| tokens.iter().any(|token| token.0 == text && token.1 == 1);
+        let merges: Vec<String> = merges.into_iter()
+            .filter(|(left, right)| known(left) && known(right) && known(&format!("{left}{right}")))
+            .map(|(left, right)| format!("{left} {right}")).collect();
+        writer.setting("tokenizer.ggml.merges", Value::Texts(merges.iter().collect()));
+        let gguf = Gguf::from_bytes("hostile", &writer.to_bytes().unwrap()).unwrap();
+        withstand(from_gguf::read(&gguf, start));
+    }
+
+    #[test]
+    fn damaged_headers_are_errors_or_tokenizers(
+        pieces in any::<bool>(),
+        changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..8),
+        cut in proptest::option::of(any::<usize>()),
+    ) {
+        let mut bytes = if pieces {
+            sentence_piece().to_bytes().unwrap()
+        } else {
+            SeededModel::default().to_gguf().unwrap()
+        };
+        // The header of the seeded model, not its weights.
+        let header = bytes.len().min(12_000);
+        for (place, value) in changes {
+            bytes[place % header] = value;
+        }
+        bytes.truncate(cut.map_or(bytes.len(), |cut| cut % header));
+        if let Ok(gguf) = Gguf::from_bytes("hostile", &bytes) {
+            withstand(from_gguf::read(&gguf, 0));
+        }
+        let _ = Checkpoint::from_gguf_bytes("hostile", bytes);
     }
 }

@@ -1,8 +1,7 @@
 //! The table of what bytes each token stands for.
 
-use std::collections::HashMap;
-
 use finezip_core::TokenId;
+use tokenizers::models::bpe::Vocab;
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +14,8 @@ pub(super) enum Role {
     UserDefined,
     /// Not text: has no bytes.
     Special,
+    /// Lent to a byte that had no token (`lending`).
+    Lent,
 }
 
 /// What text looks like inside a vocabulary.
@@ -34,7 +35,7 @@ pub(super) struct Vocabulary {
     ends: Vec<u32>,
     roles: Vec<Role>,
     spellings: Vec<String>,
-    ids: HashMap<String, TokenId>,
+    ids: Vocab,
     alphabet: Alphabet,
     byte_tokens: [Option<TokenId>; 256],
 }
@@ -47,7 +48,7 @@ impl Vocabulary {
             ends: Vec::new(),
             roles: Vec::new(),
             spellings: Vec::new(),
-            ids: HashMap::new(),
+            ids: Vocab::default(),
             alphabet,
             byte_tokens: [None; 256],
         }
@@ -103,6 +104,11 @@ impl Vocabulary {
         self.ids.get(spelling).copied()
     }
 
+    /// Whether this is the spelling of a token that merging may meet.
+    pub(super) fn is_text(&self, spelling: &str) -> bool {
+        self.id(spelling).is_some_and(|token| self.role(token) == Role::Text)
+    }
+
     pub(super) fn special(&self, text: &str) -> Option<TokenId> {
         self.id(text).filter(|token| self.role(*token) == Role::Special)
     }
@@ -120,9 +126,8 @@ impl Vocabulary {
     pub(super) fn hash(&self, hasher: &mut blake3::Hasher) {
         hasher.update(&[self.alphabet as u8]);
         hasher.update(&(self.len() as u64).to_le_bytes());
-        self.ends.iter().for_each(|end| {
-            hasher.update(&end.to_le_bytes());
-        });
+        let ends: Vec<u8> = self.ends.iter().flat_map(|end| end.to_le_bytes()).collect();
+        hasher.update(&ends);
         hasher.update(&self.bytes);
         let roles: Vec<u8> = self.roles.iter().map(|role| *role as u8).collect();
         hasher.update(&roles);

@@ -7,6 +7,7 @@ mod contents;
 mod files;
 mod hostile;
 mod listing;
+mod models;
 mod ranges;
 mod real_model;
 mod shell;

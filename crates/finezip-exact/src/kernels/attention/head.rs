@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use super::super::aligned::LINE;
-use super::super::int8::{OFFSET, PANEL, from_order_key, order_key};
+use super::super::int8::{OFFSET, PANEL, from_order_key};
 use super::super::isa::{Isa, Kind};
 use super::super::kv_cache::KvHead;
-use super::super::prefetch::prefetch;
+use super::super::prefetch::{Ahead, Lines};
 use super::super::scalar;
 #[cfg(target_arch = "x86_64")]
 use super::super::{avx2, avx512};
@@ -49,6 +48,7 @@ impl QueryBytes {
 pub(super) struct Scratch {
     main: QueryBytes,
     sink: QueryBytes,
+    spans: Vec<Span>,
     /// Value scales by position, zero where nothing is seen.
     value_scales: Vec<f32>,
     /// `[group][planes][positions]`
@@ -57,8 +57,8 @@ pub(super) struct Scratch {
     scores: Vec<f32>,
     /// `[group][2][positions]`
     weights: Vec<u8>,
-    /// What step 7 multiplies each query head's output with.
-    factors: Vec<f32>,
+    /// What step 7 multiplies each query head's output with, and the sums of its weights' bytes.
+    factors: Vec<(f32, [i32; 2])>,
     /// `[group][2][head_width]`
     sums: Vec<i32>,
 }
@@ -75,6 +75,8 @@ pub(super) struct Call<'a> {
     /// What the next call will read, asked for while this one computes: bounds on memory are then
     /// met all the time instead of at the start of each call.
     pub(super) next: KvHead<'a>,
+    /// The next call's queries and those for sinks.
+    pub(super) next_queries: [&'a [f32]; 2],
 }
 
 /// A segment in whole blocks: `first_block..end_block` of the cache stand at `position..` of the
@@ -120,8 +122,10 @@ impl Call<'_> {
         scratch: &mut Scratch,
         out: &mut [f32],
     ) {
-        let mut spans = Vec::with_capacity(segments.len());
+        let Scratch { main, sink, spans, value_scales, dots, scores, weights, factors, sums } =
+            scratch;
         let mut positions = 0;
+        spans.clear();
         for segment in segments.iter().filter(|segment| segment.length > 0) {
             let first_block = segment.start / PANEL;
             let blocks = (segment.start + segment.length).div_ceil(PANEL) - first_block;
@@ -135,12 +139,10 @@ impl Call<'_> {
             return;
         }
         let planes = self.precision.planes();
-        let Scratch { main, sink, value_scales, dots, scores, weights, factors, sums } = scratch;
         main.fill(self, queries);
         if let Some(sinks) = sinks.filter(|_| spans.iter().any(|span| span.sink)) {
             sink.fill(self, sinks);
         }
-        value_scales.clear();
         value_scales.resize(positions, 0.0);
         dots.resize(planes * self.group * positions, 0);
         scores.resize(self.group * positions, 0.0);
@@ -149,73 +151,112 @@ impl Call<'_> {
         sums.clear();
         sums.resize(2 * self.group * self.head_width, 0);
 
-        for span in &spans {
-            let bytes = self.bytes_of(span);
+        for span in &*spans {
             let queries = if span.sink { &*sink } else { &*main };
-            let ahead = self.next.keys[bytes.start..].as_ptr();
-            let keys = &self.cached.keys[bytes];
-            let shape = [planes * self.group, self.head_width, positions];
-            score_sums(self.isa, &queries.bytes, keys, ahead, shape, &mut dots[span.position..]);
+            let at = span.position;
+            self.scores(span, queries, positions, &mut dots[at..], &mut scores[at..]);
+            let skipped = span.position..span.position + span.skip;
+            value_scales[skipped].fill(0.0);
             value_scales[span.seen()].copy_from_slice(&self.cached.value_scales[span.slots()]);
+            value_scales[span.seen().end..span.positions().end].fill(0.0);
         }
-        // What the sums before and after do not ask for: three quarters of the keys and half
-        // of the values.
-        let mut lines = spans.iter().flat_map(|span| {
-            let bytes = self.bytes_of(span);
-            let keys = &self.next.keys[bytes.start + bytes.len() / 4..bytes.end];
-            let values = &self.next.values[bytes.start..bytes.start + bytes.len() / 2];
-            keys.chunks(LINE).chain(values.chunks(LINE))
-        });
-        let some = (positions * self.head_width * 5 / 4).div_ceil(4 * self.group * LINE);
-        for (head, dots) in dots.chunks_exact(planes * positions).enumerate() {
-            let (high, low) = dots.split_at((planes - 1) * positions);
-            let scores = &mut scores[head * positions..][..positions];
-            let mut maximum = order_key(f32::NEG_INFINITY);
-            for span in &spans {
-                let queries = if span.sink { &*sink } else { &*main };
-                let query = (queries.scales[head], queries.surplus[head]);
-                let at = span.positions();
-                let key_scales = &self.cached.key_scales[span.block_slots()];
-                let scores = &mut scores[at.clone()];
-                if high.is_empty() {
-                    score_span_8(self.isa, &low[at], query, key_scales, scores);
-                } else {
-                    score_span_15(self.isa, &high[at.clone()], &low[at], query, key_scales, scores);
-                }
-                lines.by_ref().take(some).for_each(prefetch);
-                scores[..span.skip].fill(f32::NEG_INFINITY);
-                scores[span.skip + span.length..].fill(f32::NEG_INFINITY);
-                maximum = maximum.max(largest_key(self.isa, scores));
+        let mut ahead = self.scores_ahead(spans);
+        let blocks = positions / PANEL;
+        for (head, scores) in scores.chunks_exact_mut(positions).take(self.group).enumerate() {
+            for span in &*spans {
+                let unseen = [
+                    span.positions().start..span.seen().start,
+                    span.seen().end..span.positions().end,
+                ];
+                unseen.into_iter().for_each(|unseen| scores[unseen].fill(f32::NEG_INFINITY));
             }
-            let maximum = from_order_key(maximum);
-            lines.by_ref().take(some).for_each(prefetch);
-            let (denominator, largest) = powers(self.isa, scores, maximum, value_scales);
-            lines.by_ref().take(some).for_each(prefetch);
+            let maximum = from_order_key(largest_key(self.isa, scores));
+            let (denominator, largest) =
+                powers(self.isa, scores, maximum, value_scales, ahead.take(2 * blocks));
             let (high, low) =
                 weights[2 * head * positions..][..2 * positions].split_at_mut(positions);
-            let scaled = split_weights(self.isa, scores, largest, high, low);
-            lines.by_ref().take(some).for_each(prefetch);
+            let (scaled, surplus) =
+                split_weights(self.isa, scores, largest, high, low, ahead.take(2 * blocks));
             let factor = scaled / (denominator as f32 * (1.0 / DENOMINATOR_SCALE));
-            factors.push(match scaled {
+            let factor = match scaled {
                 _ if maximum.is_nan() || maximum.is_infinite() => f32::NAN,
                 0.0 => 0.0,
                 _ => factor,
-            });
+            };
+            factors.push((factor, surplus));
         }
-        for span in &spans {
+        for span in &*spans {
             let bytes = self.bytes_of(span);
-            let ahead = self.next.values[bytes.start + bytes.len() / 2..].as_ptr();
+            let ahead = self.next.values[bytes.start..].as_ptr();
             let values = &self.cached.values[bytes];
             let shape = [2 * self.group, self.head_width, positions];
             value_sums(self.isa, &weights[span.position..], values, ahead, shape, sums);
         }
         let rows = out.chunks_exact_mut(self.head_width).zip(&*factors).enumerate();
-        for (head, (out, &factor)) in rows {
+        for (head, (out, &(factor, surplus))) in rows {
             let (high, low) =
                 sums[2 * head * self.head_width..][..2 * self.head_width].split_at(self.head_width);
-            let weights = &weights[2 * head * positions..][..2 * positions];
-            finish(self.isa, high, low, weights, factor, out);
+            finish(self.isa, high, low, surplus, factor, out);
         }
+    }
+
+    /// Scores of a span's blocks, `[group][stride]`.
+    fn scores(
+        &self,
+        span: &Span,
+        queries: &QueryBytes,
+        stride: usize,
+        dots: &mut [i32],
+        scores: &mut [f32],
+    ) {
+        let planes = self.precision.planes();
+        let bytes = self.bytes_of(span);
+        // Half of the next keys are asked for here.
+        let ahead = self.next.keys[bytes.start / 2..].as_ptr();
+        let keys = &self.cached.keys[bytes];
+        let key_scales = &self.cached.key_scales[span.block_slots()];
+        let shape = [planes * self.group, self.head_width, stride];
+        #[cfg(target_arch = "x86_64")]
+        if let (Kind::Avx512Vnni, QueryPrecision::Eight) = (self.isa.kind(), self.precision) {
+            let rows = (&queries.scales[..], &queries.surplus[..]);
+            // SAFETY: the kind proves the instructions.
+            unsafe {
+                avx512::scores(&queries.bytes, rows, keys, key_scales, ahead, shape, scores);
+            }
+            return;
+        }
+        score_sums(self.isa, &queries.bytes, keys, ahead, shape, dots);
+        let length = key_scales.len();
+        let heads = dots.chunks(planes * stride).zip(scores.chunks_mut(stride)).enumerate();
+        for (head, (dots, scores)) in heads {
+            let query = (queries.scales[head], queries.surplus[head]);
+            let scores = &mut scores[..length];
+            match self.precision {
+                QueryPrecision::Eight => {
+                    score_span_8(self.isa, &dots[..length], query, key_scales, scores);
+                }
+                QueryPrecision::Fifteen => {
+                    let (high, low) = (&dots[..length], &dots[stride..][..length]);
+                    score_span_15(self.isa, high, low, query, key_scales, scores);
+                }
+            }
+        }
+    }
+
+    /// What the next call reads and neither the sums of scores nor those of values ask for: queries,
+    /// scales, and the other half of the keys.
+    fn scores_ahead(&self, spans: &[Span]) -> Ahead {
+        let start = spans.iter().map(|span| span.first_block).min().unwrap_or(0);
+        let end = spans.iter().map(|span| span.first_block + span.blocks).max().unwrap_or(0);
+        let block = PANEL * self.head_width;
+        let slots = start * PANEL..end * PANEL;
+        Ahead::new([
+            Lines::of(&self.next.keys[end * block / 2..end * block]),
+            Lines::of(self.next_queries[0]),
+            Lines::of(self.next_queries[1]),
+            Lines::of(&self.next.key_scales[slots.clone()]),
+            Lines::of(&self.next.value_scales[slots]),
+        ])
     }
 
     fn bytes_of(&self, span: &Span) -> Range<usize> {

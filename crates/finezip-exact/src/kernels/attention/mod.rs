@@ -151,18 +151,26 @@ pub fn attention(
         let columns = head * group * head_width..(head + 1) * group * head_width;
         let start = task / kv_heads * chunk;
         let mut scratch = Scratch::default();
-        for (index, item) in items.iter().enumerate().skip(start).take(chunk) {
-            let queries = &queries.row(index)[columns.clone()];
+        let end = items.len().min(start + chunk);
+        let queries_of = |index: usize, head: usize| {
+            let columns = head * group * head_width..(head + 1) * group * head_width;
             let sinks = sink_queries.map(|sinks| &sinks.row(index)[columns.clone()]);
+            (&queries.row(index)[columns], sinks)
+        };
+        for (index, item) in items.iter().enumerate().take(end).skip(start) {
+            let (queries, sinks) = queries_of(index, head);
             // SAFETY: each pair of item and head is in one task, which takes one segment at a
             // time.
             let out = unsafe { out.segment(index, columns.start, columns.len()) };
             let cached = cache.head(item.lane, head);
-            let next = if index + 1 < start + chunk || head + 1 == kv_heads {
-                items.get(index + 1).map_or(cached, |next| cache.head(next.lane, head))
-            } else {
-                cache.head(items[start].lane, head + 1)
+            // The next item, or the first of the next head, or of the next task.
+            let (next_index, next_head) = match (index + 1 < end, head + 1 < kv_heads) {
+                (true, _) => (index + 1, head),
+                (false, true) => (start, head + 1),
+                (false, false) => ((index + 1).min(items.len() - 1), 0),
             };
+            let next = cache.head(items[next_index].lane, next_head);
+            let next_queries = queries_of(next_index, next_head);
             let call = Call {
                 isa: context.isa(),
                 cached,
@@ -171,6 +179,7 @@ pub fn attention(
                 scale: scale * std::f32::consts::LOG2_E,
                 precision,
                 next,
+                next_queries: [next_queries.0, next_queries.1.unwrap_or(&[])],
             };
             call.run(&item.segments, queries, sinks, &mut scratch, out);
         }

@@ -2,6 +2,7 @@
 
 use super::super::int8::{OFFSET, PANEL, order_key};
 use super::super::isa::per_isa;
+use super::super::prefetch::Lines;
 use super::super::quantize::{ROUNDING, SMALLEST_MAXIMUM, largest_magnitude, rounded};
 use super::LARGEST_WEIGHT;
 
@@ -92,11 +93,19 @@ pub(super) fn power(t: f32) -> f32 {
 
 per_isa! {
     /// Steps 3 to 5 for whole blocks: turns scores into `u`; gives `D`, and `b` with NaN above all.
-    pub(super) fn powers(scores: &mut [f32], maximum: f32, value_scales: &[f32]) -> (u64, f32) {
+    pub(super) fn powers(
+        scores: &mut [f32],
+        maximum: f32,
+        value_scales: &[f32],
+        ahead: Lines,
+    ) -> (u64, f32) {
+        let mut ahead = ahead;
         let mut sums = [0u32; PANEL];
         let mut largest = [0u32; PANEL];
         let blocks = scores.chunks_exact_mut(PANEL).zip(value_scales.chunks_exact(PANEL));
         for (scores, value_scales) in blocks {
+            ahead.ask();
+            ahead.ask();
             for lane in 0..PANEL {
                 let p = power(scores[lane] - maximum);
                 let u = p * value_scales[lane];
@@ -112,29 +121,48 @@ per_isa! {
 }
 
 per_isa! {
-    /// Steps 5 and 6: writes the high and low bytes of the weights; gives `b / 32639`, or 0.
-    pub(super) fn split_weights(weights: &[f32], largest: f32, high: &mut [u8], low: &mut [u8]) -> f32 {
+    /// Steps 5 and 6: writes the high and low bytes of the weights for whole blocks; gives
+    /// `b / 32639`, or 0, and the sums of the bytes.
+    pub(super) fn split_weights(
+        weights: &[f32],
+        largest: f32,
+        high: &mut [u8],
+        low: &mut [u8],
+        ahead: Lines,
+    ) -> (f32, [i32; 2]) {
         if !(SMALLEST_MAXIMUM..=f32::MAX).contains(&largest) {
             high.fill(0);
             low.fill(0);
-            return if largest < SMALLEST_MAXIMUM { 0.0 } else { f32::NAN };
+            return (if largest < SMALLEST_MAXIMUM { 0.0 } else { f32::NAN }, [0, 0]);
         }
+        let mut ahead = ahead;
         let inverse = LARGEST_WEIGHT / largest;
-        for ((u, high), low) in weights.iter().zip(high).zip(low) {
-            let integer = rounded(u * inverse);
-            (*high, *low) = (high_byte(integer), integer as u8);
+        let mut totals = [0i32; PANEL];
+        let mut highs = [0i32; PANEL];
+        let bytes = high.chunks_exact_mut(PANEL).zip(low.chunks_exact_mut(PANEL));
+        for (u, (high, low)) in weights.chunks_exact(PANEL).zip(bytes) {
+            ahead.ask();
+            ahead.ask();
+            for lane in 0..PANEL {
+                let integer = rounded(u[lane] * inverse);
+                let high_part = (integer + 128) >> 8;
+                totals[lane] = totals[lane].wrapping_add(integer);
+                highs[lane] = highs[lane].wrapping_add(high_part);
+                high[lane] = high_part as u8;
+                low[lane] = integer as u8;
+            }
         }
-        largest / LARGEST_WEIGHT
+        let total = totals.into_iter().fold(0, i32::wrapping_add);
+        let high = highs.into_iter().fold(0, i32::wrapping_add);
+        (largest / LARGEST_WEIGHT, [high, total.wrapping_sub(high.wrapping_mul(256))])
     }
 }
 
 per_isa! {
-    /// Step 7; `weights` are the high and low bytes that the surplus of 128 a value comes from.
-    pub(super) fn finish(high: &[i32], low: &[i32], weights: &[u8], factor: f32, out: &mut [f32]) {
-        let (high_weights, low_weights) = weights.split_at(weights.len() / 2);
-        let sum = |bytes: &[u8]| bytes.iter().map(|&byte| i32::from(byte as i8)).sum::<i32>();
-        let high_surplus = OFFSET.wrapping_mul(sum(high_weights));
-        let low_surplus = OFFSET.wrapping_mul(sum(low_weights));
+    /// Step 7; `surplus` are the sums of the weights' high and low bytes, from which the surplus of
+    /// 128 a value comes.
+    pub(super) fn finish(high: &[i32], low: &[i32], surplus: [i32; 2], factor: f32, out: &mut [f32]) {
+        let [high_surplus, low_surplus] = surplus.map(|sum| OFFSET.wrapping_mul(sum));
         for ((out, high), low) in out.iter_mut().zip(high).zip(low) {
             let high = high.wrapping_sub(high_surplus) as f32;
             let low = low.wrapping_sub(low_surplus) as f32;

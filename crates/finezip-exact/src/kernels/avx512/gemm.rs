@@ -121,7 +121,11 @@ unsafe fn streamed<const ROWS: usize>(
     let (groups, stride) = (job.weights.groups(), job.x.stride());
     let x = job.x.padded();
     assert!(x.len() == ROWS * stride && groups * 4 <= stride && weights.len() == groups * STEP);
-    let mut sums = [[_mm512_setzero_si512(); TURNS]; ROWS];
+    let mut sums: [[__m512i; TURNS]; ROWS] = std::array::from_fn(|row| {
+        let mut turns = [_mm512_setzero_si512(); TURNS];
+        turns[0] = surplus_taken_back(job.x.sums()[row]);
+        turns
+    });
     // SAFETY: groups are within the panel and the rows, as asserted; a prefetch of any address
     // is harmless.
     let mut step = |group: usize, turn: usize| unsafe {
@@ -172,29 +176,72 @@ unsafe fn tile_product<const ROWS: usize, const PANELS: usize>(
     let x = job.x.padded()[tile.start * stride..tile.end * stride].as_ptr();
     let groups = job.weights.groups();
     assert!(tile.len() == ROWS && groups * 4 <= stride && weights[0].len() == groups * STEP);
+    // Sums begin at what the offset of 128 adds to them, taken back.
+    let start: [__m512i; ROWS] =
+        std::array::from_fn(|row| surplus_taken_back(job.x.sums()[tile.start + row]));
     // SAFETY: rows and panels are as long as asserted.
     let sums = unsafe {
         match lines {
-            Ahead::None => sums::<ROWS, PANELS, 0>(x, stride, weights, groups, ahead),
+            Ahead::None => sums::<ROWS, PANELS, 0>(x, stride, weights, groups, ahead, start),
             Ahead::One(panel) => {
                 let ahead = ahead + panel * weights[0].len();
-                sums::<ROWS, PANELS, 1>(x, stride, weights, groups, ahead)
+                sums::<ROWS, PANELS, 1>(x, stride, weights, groups, ahead, start)
             }
-            Ahead::All => sums::<ROWS, PANELS, PANELS>(x, stride, weights, groups, ahead),
+            Ahead::All => sums::<ROWS, PANELS, PANELS>(x, stride, weights, groups, ahead, start),
         }
     };
+    let channels = first * PANEL..(first + PANELS) * PANEL;
+    if maxima.is_none() && channels.end <= job.weights.channels() {
+        let scales = &job.weights.scales()[channels.clone()];
+        // SAFETY: the slice holds the panels' scales.
+        let scales: [__m512; PANELS] = std::array::from_fn(|panel| unsafe {
+            _mm512_loadu_ps(scales.as_ptr().add(16 * panel))
+        });
+        for (row, sums) in tile.zip(sums) {
+            // SAFETY: the panels are this task's, which takes one segment at a time and stays
+            // within it.
+            unsafe {
+                let out = job.out.segment(row, channels.start, channels.len()).as_mut_ptr();
+                let scale = _mm512_set1_ps(job.x.scales()[row]);
+                for (panel, sum) in sums.into_iter().enumerate() {
+                    let out = out.add(16 * panel);
+                    let mut product = scaled(sum, scale, scales[panel]);
+                    if job.add {
+                        product = _mm512_add_ps(_mm512_loadu_ps(out), product);
+                    }
+                    _mm512_storeu_ps(out, product);
+                }
+            }
+        }
+        return;
+    }
     for (row, sums) in tile.zip(sums) {
         // SAFETY: the panels are this task's.
         unsafe { finish(job, row, first, sums, maxima) };
     }
 }
 
-/// Stores a row's outputs of some panels from their sums.
+/// What a row's sums begin at.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+fn surplus_taken_back(sum: i32) -> __m512i {
+    _mm512_set1_epi32(OFFSET.wrapping_mul(sum).wrapping_neg())
+}
+
+/// A sum as the product it stands for.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+pub(super) fn scaled(sum: __m512i, scale: __m512, channel_scales: __m512) -> __m512 {
+    _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale), channel_scales)
+}
+
+/// Stores a row's outputs of some panels from their sums, where the last may be in part filling
+/// and maxima may be asked for.
 ///
 /// # Safety
 /// No other task may have these panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline]
+#[inline(never)]
 unsafe fn finish<const PANELS: usize>(
     job: &Int8Job<'_>,
     row: usize,
@@ -202,7 +249,6 @@ unsafe fn finish<const PANELS: usize>(
     sums: [__m512i; PANELS],
     maxima: &mut Option<&mut [[i32; PANEL]]>,
 ) {
-    let surplus = _mm512_set1_epi32(OFFSET.wrapping_mul(job.x.sums()[row]));
     let scale = _mm512_set1_ps(job.x.scales()[row]);
     for (panel, sum) in (first..).zip(sums) {
         let channels = job.weights.panel_channels(panel);
@@ -213,8 +259,7 @@ unsafe fn finish<const PANELS: usize>(
         unsafe {
             let out = job.out.segment(row, channels.start, channels.len());
             let channel_scales = _mm512_maskz_loadu_ps(mask, scales.as_ptr());
-            let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, surplus));
-            let mut product = _mm512_mul_ps(_mm512_mul_ps(sum, scale), channel_scales);
+            let mut product = scaled(sum, scale, channel_scales);
             if job.add {
                 product = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out.as_ptr()), product);
             }
@@ -236,8 +281,8 @@ unsafe fn finish<const PANELS: usize>(
     }
 }
 
-/// Sums of `ROWS` rows of signed bytes at `x` with the columns of `PANELS` panels, asking for
-/// `AHEAD` lines a step, `ahead` bytes past the first panels.
+/// Sums, from `start` on, of `ROWS` rows of signed bytes at `x` with the columns of `PANELS` panels,
+/// asking for `AHEAD` lines a step, `ahead` bytes past the first panels.
 ///
 /// # Safety
 /// `x` must point to `ROWS` rows, `stride` bytes apart, of `4 * groups` bytes; panels must have
@@ -250,8 +295,9 @@ pub(super) unsafe fn sums<const ROWS: usize, const PANELS: usize, const AHEAD: u
     weights: &[&[u8]; PANELS],
     groups: usize,
     ahead: usize,
+    start: [__m512i; ROWS],
 ) -> [[__m512i; PANELS]; ROWS] {
-    let mut sums = [[_mm512_setzero_si512(); PANELS]; ROWS];
+    let mut sums = start.map(|start| [start; PANELS]);
     let weights: [*const u8; PANELS] = std::array::from_fn(|panel| weights[panel].as_ptr());
     for group in 0..groups {
         // SAFETY: in range by the caller's promise; a prefetch of any address is harmless.

@@ -1,0 +1,101 @@
+//! One run: from options to a run folder.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use finezip_lora::Error;
+use finezip_lora::data::Dataset;
+use finezip_lora::train::Trainer;
+use finezip_models::{Checkpoint, ModelTokenizer};
+use serde_json::json;
+
+use crate::args::RunArguments;
+use crate::metrics::Metrics;
+use crate::model;
+use crate::options::RunSettings;
+use crate::plot;
+use crate::progress::Progress;
+use crate::summary::{self, Summary};
+use crate::texts::{self, Texts};
+
+/// Makes the run of the command line.
+pub(crate) fn single(arguments: &RunArguments) -> Result<()> {
+    // Clap has asked for it already; its type leaves room for the other commands.
+    let folder = arguments.out.as_deref().context("--out FOLDER is missing")?;
+    let texts = texts::gather(&arguments.data, &arguments.held_out, arguments.held_out_share)?;
+    let checkpoint = model::open(&arguments.model, arguments.offline)?;
+    let name = model::short_name(&arguments.model);
+    let settings = arguments.options.resolve();
+    let summary = train(&name, &arguments.model, &checkpoint, &texts, &settings, folder)?;
+    summary::print(&[summary])
+}
+
+/// Trains in `folder`, or goes on with what stands there.
+pub(crate) fn train(
+    name: &str,
+    model: &str,
+    checkpoint: &Checkpoint,
+    texts: &Texts,
+    settings: &RunSettings,
+    folder: &Path,
+) -> Result<Summary> {
+    let tokenizer = ModelTokenizer::from_checkpoint(checkpoint)?;
+    let start = checkpoint.config().start_token();
+    let dataset = |what: &str, texts| Dataset::new(what, texts, &tokenizer, start, settings.length);
+    let training = dataset("training text (--data)", &texts.training)?;
+    let mut held_out = dataset("held-out text", &texts.held_out)?;
+    let (training_bytes, held_out_bytes) = (training.bytes(), held_out.bytes());
+    if let Some(tokens) = settings.evaluation_tokens {
+        held_out = held_out.sample(tokens, settings.training.lora.seed);
+    }
+    let config = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "model": model,
+        "model_blake3": checkpoint.fingerprint()?.to_hex(),
+        "settings": settings,
+        "training": {
+            "files": texts.training.iter().map(|text| &text.name).collect::<Vec<_>>(),
+            "bytes": training_bytes,
+            "tokens": training.tokens(),
+            "rows": training.rows(),
+        },
+        "held_out": {
+            "files": texts.held_out.iter().map(|text| &text.name).collect::<Vec<_>>(),
+            "bytes": held_out_bytes,
+            "measured_bytes": held_out.bytes(),
+            "measured_tokens": held_out.tokens(),
+        },
+    });
+    let mut trainer = Trainer::new(checkpoint, training, held_out, settings.training.clone())?;
+
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let mut metrics = Metrics::new(folder);
+    let mut progress = Progress::new(name);
+    let config_path = folder.join("config.json");
+    let mut failure = None;
+    let outcome = trainer.run(folder, &mut |event| {
+        // A state of other settings is refused before this, so their config.json stays.
+        if matches!(event, finezip_lora::train::Event::Started { .. }) {
+            summary::write_json(&config_path, &config)?;
+        }
+        progress.hear(event);
+        metrics.hear(event).map_err(|error| stop(&mut failure, error))
+    });
+    drop(progress);
+    let outcome = match (outcome, failure) {
+        (_, Some(failure)) => return Err(failure),
+        (outcome, None) => outcome?,
+    };
+    let lines = metrics.lines()?;
+    plot::draw(folder, name, &lines)?;
+    let summary = Summary::new(name, &outcome, &lines, folder, training_bytes + held_out_bytes)?;
+    summary::write_json(&folder.join("summary.json"), &summary)?;
+    Ok(summary)
+}
+
+/// Keeps an error of ours, and stops the run with one that the library knows.
+fn stop(failure: &mut Option<anyhow::Error>, error: anyhow::Error) -> Error {
+    let message = format!("{error:#}");
+    *failure = Some(error);
+    Error::Io { path: "metrics.jsonl".into(), source: std::io::Error::other(message) }
+}

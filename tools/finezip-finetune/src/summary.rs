@@ -1,0 +1,153 @@
+//! What came of runs: a file for each, a table for all.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use finezip_lora::adapter::{CONFIG_FILE, WEIGHTS_FILE};
+use finezip_lora::train::Outcome;
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::Line;
+
+/// What came of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// The run's name.
+    pub(crate) name: String,
+    /// Held-out bits per byte without the adapter.
+    pub(crate) base_bits_per_byte: f64,
+    /// Held-out bits per byte with it.
+    pub(crate) best_bits_per_byte: f64,
+    /// The step it is from.
+    pub(crate) best_step: usize,
+    /// Steps made.
+    pub(crate) steps: usize,
+    /// Bytes of the adapter's two files.
+    pub(crate) adapter_bytes: u64,
+    /// The adapter's hash.
+    pub(crate) adapter_blake3: String,
+    /// Bytes of all text that was given, to learn from and to measure on.
+    pub(crate) text_bytes: usize,
+    /// Tokens learned from in a second, evaluations not counted.
+    pub(crate) tokens_per_second: f64,
+    /// The most memory the process has had, where the system tells.
+    pub(crate) peak_memory_bytes: Option<u64>,
+}
+
+impl Summary {
+    /// Reads what a run has left.
+    pub(crate) fn new(
+        name: &str,
+        outcome: &Outcome,
+        lines: &[Line],
+        folder: &Path,
+        text_bytes: usize,
+    ) -> Result<Self> {
+        let (tokens, seconds) = lines.iter().fold((0, 0.0), |(all, time), line| match line {
+            Line::Step { tokens, seconds, .. } => (all + tokens, time + seconds),
+            Line::Evaluation { .. } => (all, time),
+        });
+        let mut adapter_bytes = 0;
+        for file in [CONFIG_FILE, WEIGHTS_FILE] {
+            let path = folder.join("adapter").join(file);
+            let metadata = std::fs::metadata(&path);
+            adapter_bytes += metadata.with_context(|| path.display().to_string())?.len();
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            base_bits_per_byte: outcome.base_bits_per_byte,
+            best_bits_per_byte: outcome.best_bits_per_byte,
+            best_step: outcome.best_step,
+            steps: outcome.steps,
+            adapter_bytes,
+            adapter_blake3: outcome.adapter.fingerprint().to_hex(),
+            text_bytes,
+            tokens_per_second: tokens as f64 / f64::max(seconds, 1e-9),
+            peak_memory_bytes: peak_memory_bytes(),
+        })
+    }
+
+    /// Bytes that the adapter saves in each byte of text like the held-out one.
+    fn saving(&self) -> f64 {
+        (self.base_bits_per_byte - self.best_bits_per_byte) / 8.0
+    }
+
+    /// Bytes of text from which on the adapter saves more than it takes, if it saves anything.
+    fn pays_from(&self) -> Option<f64> {
+        (self.saving() > 0.0).then(|| self.adapter_bytes as f64 / self.saving())
+    }
+
+    /// Bytes saved on all text that was given, at the held-out rate, less the adapter's own.
+    fn net_saving(&self) -> f64 {
+        self.saving() * self.text_bytes as f64 - self.adapter_bytes as f64
+    }
+}
+
+/// Prints the table of some runs and names the best.
+pub(crate) fn print(summaries: &[Summary]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let width = summaries.iter().map(|summary| summary.name.len()).max().unwrap_or(0).max(3);
+    writeln!(
+        out,
+        "{:width$}  {:>9}  {:>9}  {:>7}  {:>8}  {:>12}  {:>12}  {:>13}  {:>8}",
+        "run",
+        "bpb",
+        "with it",
+        "gain",
+        "step",
+        "adapter B",
+        "pays from B",
+        "net saving B",
+        "tokens/s"
+    )?;
+    for summary in summaries {
+        let gain = 1.0 - summary.best_bits_per_byte / summary.base_bits_per_byte;
+        let pays_from = match summary.pays_from() {
+            Some(bytes) => format!("{bytes:.0}"),
+            None => "never".to_owned(),
+        };
+        writeln!(
+            out,
+            "{:width$}  {:>9.4}  {:>9.4}  {:>6.2}%  {:>8}  {:>12}  {:>12}  {:>13.0}  {:>8.0}",
+            summary.name,
+            summary.base_bits_per_byte,
+            summary.best_bits_per_byte,
+            100.0 * gain,
+            format!("{}/{}", summary.best_step, summary.steps),
+            summary.adapter_bytes,
+            pays_from,
+            summary.net_saving(),
+            summary.tokens_per_second,
+        )?;
+    }
+    let best = summaries
+        .iter()
+        .min_by(|left, right| left.best_bits_per_byte.total_cmp(&right.best_bits_per_byte));
+    if let (Some(best), true) = (best, summaries.len() > 1) {
+        writeln!(out, "best by held-out bits per byte: {}", best.name)?;
+    }
+    writeln!(
+        out,
+        "bpb: ideal bits per byte of held-out text without and with the adapter; pays from: bytes \
+         of such text from which the adapter saves more than its own size; net saving: on all text \
+         given, at the held-out rate, less the adapter"
+    )?;
+    Ok(())
+}
+
+/// Writes a file in JSON that appears whole or not at all.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> finezip_lora::Result<()> {
+    finezip_lora::write_atomically(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, value)?;
+        file.write_all(b"\n")
+    })
+}
+
+/// What Linux says of the most memory this process has had.
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}

@@ -1,0 +1,68 @@
+//! From paths to texts.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use finezip_lora::data::{Text, split_held_out};
+
+/// Text to learn from and text to measure on.
+pub(crate) struct Texts {
+    /// To learn from.
+    pub(crate) training: Vec<Text>,
+    /// To measure on.
+    pub(crate) held_out: Vec<Text>,
+}
+
+/// Reads the text that paths and patterns name; where nothing is named to measure on, a share is
+/// set aside.
+pub(crate) fn gather(data: &[String], held_out: &[String], share: f64) -> Result<Texts> {
+    let training = read(data).context("--data")?;
+    if held_out.is_empty() {
+        let (training, held_out) = split_held_out(training, share)?;
+        return Ok(Texts { training, held_out });
+    }
+    Ok(Texts { training, held_out: read(held_out).context("--held-out")? })
+}
+
+/// All files that are named, each once, in the order of their paths.
+fn read(patterns: &[String]) -> Result<Vec<Text>> {
+    let mut files = BTreeSet::new();
+    for pattern in patterns {
+        let before = files.len();
+        // A name that exists is that file, whatever signs it has.
+        if Path::new(pattern).exists() {
+            add(Path::new(pattern), &mut files)?;
+            continue;
+        }
+        let paths = glob::glob(pattern).with_context(|| format!("pattern {pattern}"))?;
+        for path in paths {
+            add(&path?, &mut files)?;
+        }
+        if files.len() == before {
+            bail!("{pattern}: no such file, and no file fits it as a pattern");
+        }
+    }
+    let text = |path: PathBuf| {
+        let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        Ok(Text { name: path.display().to_string(), bytes })
+    };
+    files.into_iter().map(text).collect()
+}
+
+/// Adds a file, or all files below a folder; links to folders are not followed.
+fn add(path: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()> {
+    if !path.is_dir() {
+        files.insert(path.to_owned());
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
+    for entry in entries {
+        let entry = entry.with_context(|| path.display().to_string())?;
+        let kind = entry.file_type().with_context(|| entry.path().display().to_string())?;
+        if kind.is_dir() || kind.is_file() || entry.path().is_file() {
+            add(&entry.path(), files)?;
+        }
+    }
+    Ok(())
+}
