@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use finezip_candle::{CandleModel, CandleOptions};
 use finezip_core::{Error, LanguageModel, Record, Result};
+use finezip_exact::kernels::Isa;
 use finezip_exact::{ExactModel, ExactOptions, Precision};
 use finezip_models::Checkpoint;
 
@@ -63,14 +64,33 @@ fn exact(
     machine: MachineSettings,
 ) -> Result<Arc<dyn LanguageModel>> {
     let options = ExactOptions {
+        isa: chosen_isa()?,
         precision,
         threads: machine.threads,
         name: Some(name.to_owned()),
         cache_dir: store::prepared_weights(),
-        ..ExactOptions::default()
     };
     let model = ExactModel::open(checkpoint, options);
     Ok(Arc::new(model.map_err(|error| Error::engine(EXACT, error))?))
+}
+
+/// The environment variable that chooses instructions.
+const ISA_VARIABLE: &str = "FINEZIP_ISA";
+
+/// The instructions that the user asks for; none means the fastest this CPU has.
+fn chosen_isa() -> Result<Option<Isa>> {
+    let Some(name) = std::env::var_os(ISA_VARIABLE).filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let named = name.to_str().and_then(Isa::named);
+    named.map(Some).ok_or_else(|| {
+        let here: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
+        Error::Settings(format!(
+            "{ISA_VARIABLE}: expected one of {} (what this CPU has), found {}",
+            here.join(", "),
+            name.display()
+        ))
+    })
 }
 
 fn candle(

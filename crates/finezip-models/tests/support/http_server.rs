@@ -1,6 +1,7 @@
 //! A small HTTP server on this machine, which can break off, stall and refuse as real ones do.
 //!
 //! It is compiled into the tests of this crate and of the tool (`#[path]`).
+// Each of the two uses its own part.
 #![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Write};

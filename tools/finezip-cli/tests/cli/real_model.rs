@@ -63,6 +63,29 @@ fn another_folder_process_and_thread_count_give_the_same_bytes() {
 }
 
 #[test]
+fn other_instructions_and_one_thread_give_the_same_bytes() {
+    let sandbox = Sandbox::new();
+    let text = &fixture("alice.txt")[..600];
+    sandbox.write("text", text);
+    // Enough lanes for each of two threads to have its own.
+    sandbox.done(&["compress", "-T", "2", "--batch", "9", "text"]);
+    let with = |isa: &str| {
+        let mut command = sandbox.command(&["decompress", "-c", "-T", "1", "text.fz"]);
+        command.env("FINEZIP_ISA", isa).output().unwrap()
+    };
+    for isa in finezip_exact::kernels::Isa::available() {
+        let output = with(isa.name());
+        assert_eq!(output.stdout, text, "{isa}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let output = with("abacus");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && said.contains("FINEZIP_ISA: expected one of scalar"),
+        "{said}"
+    );
+}
+
+#[test]
 fn the_coder_is_close_to_the_ideal_code_length() {
     let sandbox = Sandbox::new();
     sandbox.write("alice.txt", fixture("alice.txt"));
