@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::units::{parse_bytes, parse_range};
+use crate::units::{parse_bytes, parse_part, parse_range};
 
 /// Compresses text with a language model, losslessly.
 #[derive(Debug, Parser)]
@@ -268,6 +268,11 @@ pub(crate) struct CodingArguments {
     /// How much is mixed.
     #[command(flatten)]
     pub(crate) level: LevelArguments,
+    /// Parts of the mixer that differ from the level's, such as `matches=0,refinements=0`: for
+    /// measurements
+    #[arg(long, value_name = "PART=N,…", value_delimiter = ',', value_parser = parse_part,
+        help_heading = "Coding", hide_short_help = true)]
+    pub(crate) mixer: Vec<(String, u64)>,
     /// The byte compressor behind `--coder rank` [default: zlib]
     #[arg(long, value_name = "NAME", help_heading = "Coding")]
     pub(crate) rank_backend: Option<RankBackendName>,

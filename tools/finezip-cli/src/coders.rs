@@ -27,7 +27,7 @@ pub(crate) fn chosen(
             };
             Arc::new(RankCoder::new(backend, threads))
         }
-        CoderChoice::Mixer(level) => mixer(tokens::Settings::level(level), tokenizer, vocab_size)?,
+        CoderChoice::Mixer(settings) => mixer(settings, tokenizer, vocab_size)?,
     })
 }
 

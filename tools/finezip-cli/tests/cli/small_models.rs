@@ -51,6 +51,7 @@ fn every_engine_and_coder_comes_back() {
         &["-2"],
         &["-9"],
         &["--coder", "mixer", "-3"],
+        &["-4", "--mixer", "contexts=0x3,matches=0,weight_sets=6,refinements=0"],
         &["--coder", "rank"],
         &["--coder", "rank", "--rank-backend", "zstd"],
         &["--coder", "rank", "--rank-backend", "brotli"],
