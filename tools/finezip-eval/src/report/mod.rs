@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::args::ReportArguments;
+use crate::args::{ReportArguments, TargetArguments};
+use crate::run::config::Method;
 use crate::run::machine::Machine;
 use crate::run::results::{self, Line};
 use crate::text::{bytes_short, grouped};
@@ -28,12 +29,18 @@ const OWN_SECTION: usize = 3;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitCode> {
+    write(&arguments.results, &arguments.targets)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the report of files of results.
+pub(crate) fn write(results: &[PathBuf], targets: &TargetArguments) -> Result<()> {
     let mut lines = Vec::new();
-    for path in &arguments.results {
+    for path in results {
         lines.extend(results::read(path)?);
     }
     let blocks = blocks(&latest(lines));
-    let folder = plots_folder(arguments);
+    let folder = plots_folder(targets);
     if let Some(folder) = &folder {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         for block in &blocks {
@@ -42,26 +49,26 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitCode> {
             }
         }
     }
-    if let Some(path) = &arguments.markdown {
+    if let Some(path) = &targets.markdown {
         let plots = folder.as_deref().map_or_else(String::new, |folder| relative(folder, path));
         let earlier = fs::read_to_string(path).ok();
         let text = markdown::placed(earlier.as_deref(), &markdown::render(&blocks, &plots));
         fs::write(path, text).with_context(|| path.display().to_string())?;
     }
-    if let Some(path) = &arguments.html {
+    if let Some(path) = &targets.html {
         fs::write(path, html::render(&blocks)?).with_context(|| path.display().to_string())?;
     }
-    if arguments.markdown.is_none() && arguments.html.is_none() {
+    if targets.markdown.is_none() && targets.html.is_none() {
         let plots = folder.as_deref().map_or("plots".into(), |path| path.display().to_string());
         let text = markdown::placed(None, &markdown::render(&blocks, &plots));
         std::io::stdout().lock().write_all(text.as_bytes()).context("standard output")?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-fn plots_folder(arguments: &ReportArguments) -> Option<PathBuf> {
+fn plots_folder(targets: &TargetArguments) -> Option<PathBuf> {
     let beside = |path: &PathBuf| path.with_file_name("plots");
-    arguments.plots.clone().or_else(|| arguments.markdown.as_ref().map(beside))
+    targets.plots.clone().or_else(|| targets.markdown.as_ref().map(beside))
 }
 
 /// The folder as a file beside it names it, where it lies under that file's folder.
@@ -111,7 +118,7 @@ fn sections(blocks: &mut Vec<Block>, machine: &Machine, lines: &[&Line], prefix:
     blocks.push(Block::Table(binaries(lines)));
     texts(blocks, lines, prefix);
     if let Some(table) = findings::table(lines) {
-        blocks.push(Block::Heading(2, "The paper's findings on this scale".into()));
+        blocks.push(Block::Heading(2, "Findings: the paper's, and ours, on this scale".into()));
         blocks.push(Block::Table(table));
     }
     for setting in Setting::ALL {
@@ -178,18 +185,38 @@ fn file_name(name: &str) -> String {
 
 fn conditions(machine: &Machine, lines: &[&Line]) -> String {
     let done = lines.iter().filter(|line| line.measures().is_some()).count();
-    let repeats = lines.iter().filter_map(|line| Some(line.measures()?.repeats)).max().unwrap_or(1);
+    let measured = lines.iter().filter(|line| !matches!(line.method, Method::Ideal(_)));
+    let mut repeats: Vec<usize> =
+        measured.filter_map(|line| Some(line.measures()?.repeats)).collect();
+    repeats.sort_unstable();
+    let repeats = match (repeats.first(), repeats.last()) {
+        (Some(1) | None, Some(1) | None) => "of one run".to_owned(),
+        (Some(least), Some(most)) if least == most => format!("the median of {most} runs"),
+        (Some(least), Some(most)) => format!("the median of {least} to {most} runs"),
+        (None, _) | (_, None) => String::new(),
+    };
+    let memory = machine.memory_gigabytes.map_or_else(String::new, |size| format!(", {size} GB"));
+    let marked = if lines.iter().any(|line| !tables::is_by_its_coder(line)) {
+        format!(
+            " An archive keeps what is smallest for each frame: where ranks or arithmetic coding \
+             lost some frames to the mixer of bytes, the method has the mark {}, and findings leave \
+             it out.",
+            tables::NOT_ITS_CODER
+        )
+    } else {
+        String::new()
+    };
     format!(
-        "{}, {} cores, {}. {} cells, {} of them failed; each ran in processes of its own, and \
-         what came back was compared with the text byte for byte. Times are of whole processes, \
-         opening the model included, each the median of {} runs; tokens/s leave the start out. \
-         Sizes are of whole archives, models not counted. KB are 1,000 bytes.",
+        "{}, {} cores{memory}, {}. {} cells, {} of them failed; each ran in processes of its own, \
+         and what came back was compared with the text byte for byte. Times are of whole \
+         processes, opening the model included, each {repeats}; tokens/s leave the start out. \
+         Sizes are of whole archives, models not counted, and ratios are archive by text. KB are \
+         1,000 bytes.{marked}",
         machine.processor,
         machine.cores,
         machine.system,
         grouped(lines.len() as u64),
         lines.len() - done,
-        repeats,
     )
 }
 
@@ -216,7 +243,6 @@ fn binaries(lines: &[&Line]) -> Table {
 pub(crate) mod tests {
     use super::*;
     use crate::run::Text;
-    use crate::run::config::Method;
     use crate::run::results::{Measures, Outcome, Tool};
 
     /// A cell that went well.
@@ -228,6 +254,7 @@ pub(crate) mod tests {
             input: Text { name: text.into(), file: text.into(), bytes: 1000, sha256: text.into() },
             tool: Tool { name: "t".into(), version: None, sha256: "0123456789abcdef0".into() },
             machine: Machine::default(),
+            weights: std::collections::BTreeMap::new(),
             unix_time: 1,
             outcome: Outcome::Done(Box::new(measures)),
         }

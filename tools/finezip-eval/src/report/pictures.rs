@@ -2,7 +2,9 @@
 
 use super::comparisons::{Comparison, Setting};
 use super::plot::{Axis, Bars, Chart, Picture, Points, Series, front_of};
-use super::tables::{bits_per_byte, distributions, model_text, peak_bytes, speed};
+use super::tables::{
+    adapter_bytes, bits_per_byte, distributions, label, model_text, peak_bytes, speed,
+};
 use crate::run::config::Method;
 use crate::run::results::{Line, Measures};
 
@@ -26,7 +28,7 @@ pub(crate) fn size_and_speed(name: String, text: &str, lines: &[&Line]) -> Optio
     let series: Vec<Series> = rows
         .iter()
         .map(|(line, measures)| Series {
-            label: line.method.label(),
+            label: label(line),
             points: vec![(speed(line, measures.compress.seconds), bits_per_byte(line, measures))],
             joined: false,
             look: match &line.method {
@@ -133,7 +135,8 @@ pub(crate) fn of_setting(setting: Setting, comparisons: &[Comparison<'_>]) -> Ve
                 |_, measures| peak_bytes(measures) as f64 / 1e6,
             ),
         ],
-        Setting::Precision | Setting::Model => vec![bars(setting, comparisons)],
+        Setting::Precision => vec![bars(setting, comparisons)],
+        Setting::Model => vec![bars(setting, comparisons), adapters(comparisons)],
         _ => Vec::new(),
     };
     pictures.into_iter().flatten().collect()
@@ -156,6 +159,36 @@ fn bars(setting: Setting, comparisons: &[Comparison<'_>]) -> Option<Picture> {
     (!bars.is_empty()).then(|| Picture {
         name: name.into(),
         title: title.into(),
+        chart: Chart::Bars(Bars { label: "bits a byte".into(), bars }),
+    })
+}
+
+/// What adapters gain: the archive without, with, and with the adapter counted.
+fn adapters(comparisons: &[Comparison<'_>]) -> Option<Picture> {
+    let mut bars = Vec::new();
+    for comparison in comparisons {
+        let adapted = |measures: &Measures| adapter_bytes(measures) > 0;
+        if !comparison.members.iter().any(|member| adapted(member.measures)) {
+            continue;
+        }
+        let of_bytes = |line: &Line, bytes: u64| 8.0 * bytes as f64 / line.input.bytes as f64;
+        for member in &comparison.members {
+            let (line, measures) = (member.line, member.measures);
+            if line.method.finezip().is_none_or(|finezip| !finezip.has_model()) {
+                continue;
+            }
+            let name = format!("{}, {}", comparison.common, member.value);
+            bars.push((name, of_bytes(line, measures.archive_bytes)));
+            if adapted(measures) {
+                let sum = measures.archive_bytes + adapter_bytes(measures);
+                let name = format!("{}, {}, adapter counted", comparison.common, member.value);
+                bars.push((name, of_bytes(line, sum)));
+            }
+        }
+    }
+    (!bars.is_empty()).then(|| Picture {
+        name: "adapters".into(),
+        title: "What fine-tuning gains, and what its adapter takes".into(),
         chart: Chart::Bars(Bars { label: "bits a byte".into(), bars }),
     })
 }

@@ -26,10 +26,35 @@ pub(crate) fn is_plain(line: &Line) -> bool {
                 && finezip.batch.is_none()
                 && finezip.frame_bytes.is_none()
                 && finezip.threads.is_none()
+                && finezip.options.is_empty()
         }
         Method::Ideal(_) => false,
         Method::Peer { .. } | Method::Command { .. } => true,
     }
+}
+
+/// What stands behind a method whose frames are not all its own.
+pub(crate) const NOT_ITS_CODER: char = '*';
+
+/// Whether all frames are coded the way the method says: an archive keeps the smallest candidate
+/// of each frame, which may be the byte mixer's.
+pub(crate) fn is_by_its_coder(line: &Line) -> bool {
+    let Some(finezip) = line.method.finezip().filter(|finezip| finezip.has_model()) else {
+        return true;
+    };
+    let told = line.measures().and_then(|measures| measures.finezip.as_ref());
+    // Mixing may end in the byte mixer: that is part of what it promises.
+    let promised = finezip.coder.as_deref().is_none_or(|coder| coder.starts_with("mixer"));
+    promised || told.is_none_or(|told| told.frames.keys().all(|method| method == "model"))
+}
+
+/// The method with its mark.
+pub(crate) fn label(line: &Line) -> String {
+    let mut label = line.method.label();
+    if !is_by_its_coder(line) {
+        label.push(NOT_ITS_CODER);
+    }
+    label
 }
 
 /// All methods on one text, the smallest archive first: the paper's first table.
@@ -50,7 +75,7 @@ pub(crate) fn of_text(lines: &[&Line]) -> Table {
         lines.iter().filter_map(|line| Some((*line, line.measures()?))).collect();
     rows.sort_by_key(|(_, measures)| measures.archive_bytes);
     for (line, measures) in rows {
-        let mut row = vec![line.method.label()];
+        let mut row = vec![label(line)];
         row.extend(sizes(line, measures));
         row.extend(times(line, measures));
         row.push(tokens_per_second(measures));
@@ -116,7 +141,9 @@ pub(crate) fn of_texts(lines: &[&Line]) -> Option<Table> {
             let line = lines
                 .iter()
                 .find(|line| line.input.name == **text && line.method.label() == method)?;
-            Some(format!("{:.3}", bits_per_byte(line, line.measures()?)))
+            let mark = (!is_by_its_coder(line)).then_some(NOT_ITS_CODER);
+            let bits = bits_per_byte(line, line.measures()?);
+            Some(format!("{bits:.3}{}", mark.map(String::from).unwrap_or_default()))
         };
         let cells: Vec<Option<String>> = texts.iter().map(found).collect();
         if cells.iter().flatten().count() > 1 {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::child::{self, Cost, Job};
-use super::config::{CommandLine, CommandLines, Finezip, Method};
+use super::config::{CommandLine, CommandLines, Finezip, Method, is_path};
 use super::inputs::{compare, hash_file};
 use super::results::{FinezipMeasures, Measures};
 
@@ -92,7 +92,7 @@ impl Bench {
             .arguments(["decompress", "-q", "-f", "-o"])
             .argument(self.path("output"))
             .arguments(finezip.machine_arguments());
-        if finezip.has_model() && Path::new(&finezip.model).exists() {
+        if finezip.has_model() && is_path(&finezip.model) {
             back = back.arguments(["--model", &finezip.model]);
         }
         if let Some(adapter) = &finezip.adapter {

@@ -1,6 +1,6 @@
 //! What a cell is: everything that decides what is measured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -104,10 +104,21 @@ impl Finezip {
         Self { coder: Some("ac".into()), ..self.clone() }
     }
 
+    /// What is named by path, so that its content is not said by its name.
+    pub(crate) fn paths(&self) -> Vec<&str> {
+        let model = Some(self.model.as_str()).filter(|model| self.has_model() && is_path(model));
+        model.into_iter().chain(self.adapter.as_deref()).collect()
+    }
+
     /// Whether a language model takes part.
     pub(crate) fn has_model(&self) -> bool {
         self.model != "none"
     }
+}
+
+/// Whether finezip-cli takes a model's text for a path: one that lies there.
+pub(crate) fn is_path(model: &str) -> bool {
+    Path::new(model).exists()
 }
 
 /// How a program of the PATH is called. In arguments, `{input}`, `{archive}`, `{output}` and
@@ -124,6 +135,9 @@ pub(crate) struct CommandLines {
     /// What the archive must be called, for programs that look at names.
     #[serde(default = "archive")]
     pub(crate) archive: String,
+    /// The arguments that make it say its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<Vec<String>>,
     /// The finezip model whose file is `{model}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<String>,

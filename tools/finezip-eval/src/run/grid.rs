@@ -1,6 +1,6 @@
 //! A grid: a TOML file whose lists multiply into cells.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -50,17 +50,41 @@ fn an_hour() -> u64 {
 }
 
 /// A text to compress.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
     /// The file, in one of the data folders.
+    #[serde(default)]
     pub(crate) file: String,
-    /// Only so many bytes from its start.
+    /// Or several files, joined.
+    #[serde(default)]
+    pub(crate) files: Vec<String>,
+    /// Of each file only so many bytes from its start.
+    #[serde(default)]
+    pub(crate) bytes_each: Option<u64>,
+    /// Only so many bytes from the start of all.
     #[serde(default)]
     pub(crate) bytes: Option<u64>,
     /// The SHA-256 of the whole file, if it must be a certain one.
     #[serde(default)]
     pub(crate) sha256: Option<String>,
+}
+
+impl Input {
+    /// The files it is made of.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &str> {
+        let one = (!self.file.is_empty()).then_some(self.file.as_str());
+        one.into_iter().chain(self.files.iter().map(String::as_str))
+    }
+
+    /// The files in a few words.
+    pub(crate) fn source(&self) -> String {
+        match self.files.split_first() {
+            None => self.file.clone(),
+            Some((first, [])) => first.clone(),
+            Some((first, rest)) => format!("{first} and {} more", rest.len()),
+        }
+    }
 }
 
 /// Every method with every input.
@@ -132,6 +156,16 @@ impl Grid {
             grid.commands.entry(name).or_insert(lines);
         }
         ensure!(grid.repeats > 0, "repeats is at least 1, 0 was given");
+        for (name, input) in &grid.inputs {
+            ensure!(
+                input.file.is_empty() != input.files.is_empty(),
+                "the input {name} has either a file or files"
+            );
+            ensure!(
+                input.sha256.is_none() || input.files.is_empty(),
+                "the input {name}: sha256 is for one file"
+            );
+        }
         for block in &grid.peers {
             for method in &block.methods {
                 grid.peer(method)?;
@@ -187,6 +221,11 @@ impl Grid {
             }
         }
         Ok(cells)
+    }
+
+    /// The files of all inputs.
+    pub(crate) fn files(&self) -> BTreeSet<String> {
+        self.inputs.values().flat_map(Input::parts).map(str::to_owned).collect()
     }
 
     /// The models of all cells, by name or path.
@@ -300,6 +339,8 @@ mod tests {
             (GRID.replace("inputs = [\"a\"]", "inputs = [\"c\"]"), "the input c is not"),
             (GRID.replace("contexts", "contests"), "unknown field"),
             (format!("repeats = 0\n{GRID}"), "at least 1"),
+            (GRID.replace("file = \"a.txt\", ", ""), "either a file or files"),
+            (GRID.replace("bytes = 10", "files = [\"b\"]"), "either a file or files"),
         ] {
             let error = format!("{:#}", Grid::parse(&text).unwrap_err());
             assert!(error.contains(said), "{said}: {error}");

@@ -41,26 +41,50 @@ pub(crate) fn hash_file(path: &Path) -> Result<(String, u64)> {
     }
 }
 
-/// Writes the input `name` to `to`, from the first of `folders` that has its file.
+/// Writes the input `name` to `to`, each of its files from the first of `folders` that has it.
 pub(crate) fn prepare(name: &str, input: &Input, folders: &[PathBuf], to: &Path) -> Result<Text> {
-    let candidates = folders.iter().map(|folder| folder.join(&input.file));
-    let Some(from) = candidates.into_iter().find(|path| path.is_file()) else {
-        let searched: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
-        bail!("the file {} of input {name} is not in {}", input.file, searched.join(", "));
-    };
-    let at = || from.display().to_string();
-    if let Some(expected) = &input.sha256 {
-        let (found, _) = hash_file(&from)?;
-        ensure!(found == *expected, "{}: SHA-256 {expected} expected, {found} found", at());
-    }
-    let mut source = File::open(&from).with_context(at)?.take(input.bytes.unwrap_or(u64::MAX));
     let mut target = File::create(to).with_context(|| to.display().to_string())?;
-    let copied = io::copy(&mut source, &mut target).with_context(at)?;
-    if let Some(bytes) = input.bytes {
-        ensure!(copied == bytes, "{}: {bytes} bytes wanted, it has {copied}", at());
+    let mut wanted = input.bytes.unwrap_or(u64::MAX);
+    for part in input.parts() {
+        let candidates = folders.iter().map(|folder| folder.join(part));
+        let Some(from) = candidates.into_iter().find(|path| path.is_file()) else {
+            let searched: Vec<_> =
+                folders.iter().map(|folder| folder.display().to_string()).collect();
+            bail!("the file {part} of input {name} is not in {}", searched.join(", "));
+        };
+        let at = || from.display().to_string();
+        if let Some(expected) = &input.sha256 {
+            let (found, _) = hash_file(&from)?;
+            ensure!(found == *expected, "{}: SHA-256 {expected} expected, {found} found", at());
+        }
+        let most = input.bytes_each.unwrap_or(u64::MAX).min(wanted);
+        let mut source = File::open(&from).with_context(at)?.take(most);
+        wanted -= io::copy(&mut source, &mut target).with_context(at)?;
     }
     let (sha256, bytes) = hash_file(to)?;
-    Ok(Text { name: name.to_owned(), file: input.file.clone(), bytes, sha256 })
+    if let Some(expected) = input.bytes {
+        ensure!(bytes == expected, "{name}: {expected} bytes wanted, its files give {bytes}");
+    }
+    Ok(Text { name: name.to_owned(), file: input.source(), bytes, sha256 })
+}
+
+/// SHA-256 of a file, or of a folder's files with their names.
+pub(crate) fn hash_path(path: &Path) -> Result<String> {
+    if path.is_file() {
+        return Ok(hash_file(path)?.0);
+    }
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(path).with_context(|| path.display().to_string())? {
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    let mut hasher = Sha256::new();
+    for file in paths.iter().filter(|path| path.is_file()) {
+        hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        hasher.update([0]);
+        hasher.update(hash_file(file)?.0);
+    }
+    Ok(hex(&hasher.finalize()))
 }
 
 /// Whether two files hold the same, read in pieces; else where they differ first.
@@ -96,6 +120,7 @@ mod tests {
             file: "file".into(),
             bytes,
             sha256: sha256.map(Into::into),
+            ..Input::default()
         };
         let whole = prepare("a", &input(None, None), &data, &to).unwrap();
         assert_eq!((whole.name.as_str(), whole.bytes), ("a", 9));
@@ -104,9 +129,29 @@ mod tests {
         assert_ne!(cut.sha256, whole.sha256);
         assert!(prepare("a", &input(Some(10), None), &data, &to).is_err());
         assert!(prepare("a", &input(None, Some("00")), &data, &to).is_err());
-        let missing = Input { file: "other".into(), bytes: None, sha256: None };
+        fs::write(folder.path().join("more"), b" and more").unwrap();
+        let files = vec!["file".to_owned(), "more".to_owned()];
+        let joined = Input { files, bytes_each: Some(5), bytes: Some(8), ..Input::default() };
+        let text = prepare("a", &joined, &data, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"some  an");
+        assert_eq!(text.file, "file and 1 more");
+        let missing = Input { file: "other".into(), ..Input::default() };
         let error = prepare("a", &missing, &data, &to).unwrap_err().to_string();
         assert!(error.contains("other") && error.contains("nowhere"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_s_hash_is_of_names_and_contents() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hashes = std::collections::HashSet::new();
+        for (name, content) in [("a", "x"), ("a", "y"), ("b", "x")] {
+            fs::write(folder.path().join(name), content).unwrap();
+            hashes.insert(hash_path(folder.path()).unwrap());
+        }
+        assert_eq!(hashes.len(), 3);
+        let file = folder.path().join("a");
+        assert_eq!(hash_path(&file).unwrap(), hash_file(&file).unwrap().0);
+        assert!(hash_path(&folder.path().join("c")).is_err());
     }
 
     #[test]

@@ -9,11 +9,11 @@ pub(crate) mod machine;
 pub(crate) mod peers;
 pub(crate) mod results;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -22,7 +22,7 @@ use crate::args::RunArguments;
 use crate::text::three_digits;
 use cell::Bench;
 use child::Job;
-use config::Method;
+use config::{CommandLines, Method};
 use grid::{Cell, Grid};
 pub(crate) use inputs::{Text, hash_file};
 use machine::Machine;
@@ -30,6 +30,11 @@ use results::{Line, Outcome, Results, Tool, key};
 
 /// The exit code where something failed and the rest was done.
 pub(crate) const PARTLY: u8 = 3;
+
+/// The files that a grid's inputs are made of.
+pub(crate) fn files_of(grid: &str) -> Result<BTreeSet<String>> {
+    Ok(Grid::open(grid)?.files())
+}
 
 /// Runs the command.
 pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
@@ -58,6 +63,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let mut session = Session {
         texts: prepare_texts(&grid, &cells, arguments, temporary.path())?,
         tools: Tools::default(),
+        hashes: Hashes::default(),
         machine: Machine::this(),
         bench,
     };
@@ -69,6 +75,7 @@ struct Session {
     bench: Bench,
     texts: HashMap<String, Result<Text>>,
     tools: Tools,
+    hashes: Hashes,
     machine: Machine,
 }
 
@@ -129,7 +136,17 @@ impl Session {
                 None => return Ok(None),
             },
         };
-        let tool = self.tools.of(&program, &self.bench)?;
+        let mut tool = self.tools.of(&program, &self.bench)?;
+        let mut weights = BTreeMap::new();
+        match &cell.method {
+            Method::Finezip(finezip) | Method::Ideal(finezip) => {
+                for path in finezip.paths() {
+                    weights.insert(path.to_owned(), self.hashes.of(path));
+                }
+            }
+            Method::Peer { name } => tool.version = Some(peers::version(name)),
+            Method::Command { lines, .. } => tool.version = self.tools.said(&program, lines),
+        }
         let input = match self.texts.get(&cell.input) {
             Some(Ok(text)) => text.clone(),
             // The cell fails; an input that appears later makes another key.
@@ -140,12 +157,13 @@ impl Session {
                 sha256: String::new(),
             },
         };
-        let key = key(&cell.method, &input, &tool, &self.machine, self.bench.repeats)?;
+        let key = key(&cell.method, &input, &tool, &weights, &self.machine, self.bench.repeats)?;
         Ok(Some(Line {
             key,
             method: cell.method.clone(),
             input,
             tool,
+            weights,
             machine: self.machine.clone(),
             unix_time: 0,
             outcome: Outcome::Failed { error: String::new() },
@@ -171,7 +189,7 @@ impl Session {
     /// Fetches models and opens each once, so that no cell pays for downloads and for what an
     /// engine keeps on disk. What fails here fails again in its cells, and is told there.
     fn warm_up(&self, grid: &Grid, open: &[(&Cell, Line)]) {
-        let named = grid.models().into_iter().filter(|model| !Path::new(model).exists());
+        let named = grid.models().into_iter().filter(|model| !config::is_path(model));
         for model in named {
             let fetch = Job::new(&self.bench.cli).arguments(["models", "fetch", "-q", &model]);
             if let Err(error) = self.bench.once(&fetch) {
@@ -233,13 +251,28 @@ impl Tally {
     }
 }
 
+/// Hashes of models and adapters by path, each made once.
+#[derive(Default)]
+struct Hashes(HashMap<String, String>);
+
+impl Hashes {
+    /// The hash of a path; of one that cannot be read nothing, and its cells fail by themselves.
+    fn of(&mut self, path: &str) -> String {
+        let made = || inputs::hash_path(Path::new(path)).unwrap_or_default();
+        self.0.entry(path.to_owned()).or_insert_with(made).clone()
+    }
+}
+
 /// The binaries that were asked for, each hashed once.
 #[derive(Default)]
-struct Tools(HashMap<PathBuf, Tool>);
+struct Tools {
+    tools: HashMap<PathBuf, Tool>,
+    versions: HashMap<PathBuf, Option<String>>,
+}
 
 impl Tools {
     fn of(&mut self, path: &Path, bench: &Bench) -> Result<Tool> {
-        if let Some(tool) = self.0.get(path) {
+        if let Some(tool) = self.tools.get(path) {
             return Ok(tool.clone());
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -252,8 +285,22 @@ impl Tools {
             None
         };
         let tool = Tool { name, version, sha256: hash_file(path)?.0 };
-        self.0.insert(path.to_owned(), tool.clone());
+        self.tools.insert(path.to_owned(), tool.clone());
         Ok(tool)
+    }
+
+    /// The version that a program of the PATH says: the first of its lines that has a number.
+    /// Programs differ in where they say it, and whether that is a success.
+    fn said(&mut self, path: &Path, lines: &CommandLines) -> Option<String> {
+        let arguments = lines.version.as_ref()?;
+        let ask = || {
+            let output = Command::new(path).args(arguments).stdin(Stdio::null()).output().ok()?;
+            let said = [output.stdout, output.stderr].concat();
+            let text = String::from_utf8_lossy(&said);
+            let number = |line: &&str| line.contains(|letter: char| letter.is_ascii_digit());
+            text.lines().find(number).map(|line| line.trim().to_owned())
+        };
+        self.versions.entry(path.to_owned()).or_insert_with(ask).clone()
     }
 }
 

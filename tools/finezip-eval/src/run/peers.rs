@@ -43,6 +43,30 @@ const PEERS: [(&str, Peer); 9] = [
     ("ppmd-o16", Peer::Ppmd { order: 16 }),
 ];
 
+/// The crates that each is made of, the one that is called first.
+const CRATES: [(&str, &[&str]); 6] = [
+    ("zlib", &["flate2", "zlib-rs"]),
+    ("bzip2", &["bzip2", "libbz2-rs-sys"]),
+    ("xz", &["liblzma", "liblzma-sys"]),
+    ("zstd", &["zstd", "zstd-sys"]),
+    ("brotli", &["brotli"]),
+    ("ppmd", &["ppmd-rust"]),
+];
+
+/// What this binary was linked with.
+const LOCK: &str = include_str!("../../../../Cargo.lock");
+
+/// The crates of a peer with their versions.
+pub(crate) fn version(name: &str) -> String {
+    let crates = CRATES.iter().find(|(known, _)| name.starts_with(known)).map(|(_, crates)| crates);
+    let versions = crates.into_iter().copied().flatten().filter_map(|name| {
+        let entry = format!("\nname = \"{name}\"\nversion = \"");
+        let (_, rest) = LOCK.split_once(&entry)?;
+        Some(format!("{name} {}", rest.split_once('"')?.0))
+    });
+    versions.collect::<Vec<_>>().join(", ")
+}
+
 /// Their names.
 pub(crate) fn names() -> Vec<&'static str> {
     PEERS.iter().map(|(name, _)| *name).collect()
@@ -154,6 +178,8 @@ mod tests {
             assert!(peer.decompress(&archive).unwrap() == text, "{name}");
             let nothing = peer.compress(b"").unwrap();
             assert!(peer.decompress(&nothing).unwrap().is_empty(), "{name}");
+            let version = version(name);
+            assert!(version.contains(|letter: char| letter.is_ascii_digit()), "{name}: {version}");
         }
     }
 }

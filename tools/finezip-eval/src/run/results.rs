@@ -38,6 +38,9 @@ pub(crate) struct Line {
     pub(crate) input: Text,
     /// With what.
     pub(crate) tool: Tool,
+    /// SHA-256 of what the method names by path: a model, an adapter.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) weights: BTreeMap<String, String>,
     /// Where.
     pub(crate) machine: Machine,
     /// When it was done, in seconds since 1970.
@@ -148,10 +151,12 @@ pub(crate) fn key(
     method: &Method,
     input: &Text,
     tool: &Tool,
+    weights: &BTreeMap<String, String>,
     machine: &Machine,
     repeats: usize,
 ) -> Result<String> {
-    let parts = serde_json::to_vec(&(method, &input.sha256, &tool.sha256, machine, repeats))?;
+    let parts = (method, &input.sha256, &tool.sha256, weights, machine, repeats);
+    let parts = serde_json::to_vec(&parts)?;
     Ok(hex(&Sha256::digest(parts)))
 }
 
@@ -211,6 +216,7 @@ mod tests {
             method: Method::Peer { name: "zlib-9".into() },
             input: Text { name: "a".into(), file: "a".into(), bytes: 3, sha256: "00".into() },
             tool: Tool { name: "t".into(), version: None, sha256: "11".into() },
+            weights: BTreeMap::new(),
             machine: Machine::default(),
             unix_time: 5,
             outcome: Outcome::Failed { error: error.into() },
@@ -237,7 +243,8 @@ mod tests {
     fn keys_change_with_all_that_counts() {
         let base = line("", "");
         let of = |line: &Line, repeats| {
-            key(&line.method, &line.input, &line.tool, &line.machine, repeats).unwrap()
+            let Line { method, input, tool, weights, machine, .. } = line;
+            key(method, input, tool, weights, machine, repeats).unwrap()
         };
         let mut keys = vec![of(&base, 1), of(&base, 2)];
         let mut other = base.clone();
@@ -251,6 +258,9 @@ mod tests {
         keys.push(of(&other, 1));
         other = base.clone();
         other.machine.cores = 7;
+        keys.push(of(&other, 1));
+        other = base.clone();
+        other.weights.insert("adapter".into(), "13".into());
         keys.push(of(&other, 1));
         let distinct: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());

@@ -152,6 +152,98 @@ fn measures_are_plausible(lines: &[Value]) {
     }
 }
 
+/// A program that takes finezip-cli's place: it copies, and writes down how it was called.
+#[cfg(unix)]
+const RECORDER: &str = r#"#!/bin/sh
+echo "$*" >> calls
+command=$1
+for last; do :; done
+while [ $# -gt 0 ]; do
+    case $1 in
+        -o) output=$2 ;;
+        --statistics) echo '{"seconds": 1, "engine_seconds": 1, "coder_seconds": 0}' > "$2" ;;
+    esac
+    shift
+done
+case $command in
+    --version) echo recorder 1 ;;
+    list) echo '[{"members": [{"frames": [{"method": "model", "tokens": 9, "lanes": 2}]}]}]' ;;
+    compress | decompress) if [ "$output" ]; then cp "$last" "$output"; fi ;;
+esac
+"#;
+
+#[cfg(unix)]
+#[test]
+fn an_adapter_is_given_both_ways_counted_and_part_of_the_key() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let sandbox = Sandbox::new();
+    sandbox.write("recorder", RECORDER);
+    fs::set_permissions(sandbox.path("recorder"), fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.write("text", "some text");
+    sandbox.write("adapters/law/adapter_model.safetensors", [7; 40]);
+    sandbox.write("adapters/law/adapter_config.json", "{}");
+    let grid = "[inputs]\ntext = { file = \"text\" }\n[[finezip]]\ninputs = [\"text\"]\n\
+        models = [\"m\"]\nadapters = [\"\", \"adapters/law\"]\ncoders = [\"ac\"]\n";
+    sandbox.write("grid.toml", grid);
+    let run = || {
+        let ran = sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran.stderr
+    };
+    assert!(run().contains("2 cells done"));
+    let all = lines(&sandbox);
+    let adapter = |line: &Value| line.pointer("/outcome/finezip/adapter_bytes").cloned();
+    assert_eq!(all.iter().map(adapter).collect::<Vec<_>>(), [None, Some(40.into())]);
+    assert_eq!(all[1]["weights"]["adapters/law"].as_str().unwrap().len(), 64);
+    let calls = String::from_utf8(sandbox.read("calls")).unwrap();
+    for command in ["compress -q -f", "decompress"] {
+        let adapted: Vec<bool> = calls
+            .lines()
+            .filter(|call| call.starts_with(command))
+            .map(|call| call.contains("--adapter adapters/law"))
+            .collect();
+        assert_eq!(adapted, [false, true], "{command}: {calls}");
+    }
+    // Other weights under the same name are another cell; the one without them is settled.
+    sandbox.write("adapters/law/adapter_model.safetensors", [8; 40]);
+    assert!(run().contains("1 cells done, 0 failed, 1 settled"));
+
+    let ran = sandbox.run(&["report", "results.jsonl", "--markdown", "r.md"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report = String::from_utf8(sandbox.read("r.md")).unwrap();
+    assert!(report.contains("plots/adapters.svg") && report.contains("m + law"), "{report}");
+}
+
+#[test]
+fn one_command_fetches_runs_and_reports() {
+    let sandbox = prepared();
+    let before = "# By hand\n\nKept.\n\n<!-- finezip-eval report: begin -->\nOld.\n\
+        <!-- finezip-eval report: end -->\n\nAlso kept.\n";
+    sandbox.write("docs/results.md", before);
+    let cli = cli();
+    let ran = sandbox.run(&[
+        "all",
+        "grid.toml",
+        "--data",
+        ".",
+        "--cli",
+        cli.to_str().unwrap(),
+        "--only",
+        "text: zlib-9",
+        "--markdown",
+        "docs/results.md",
+        "--html",
+        "docs/results.html",
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report = String::from_utf8(sandbox.read("docs/results.md")).unwrap();
+    assert!(report.starts_with("# By hand\n\nKept.\n"), "{report}");
+    assert!(report.ends_with("\n\nAlso kept.\n"), "{report}");
+    assert!(report.contains("flate2") && !report.contains("Old."), "{report}");
+    assert!(sandbox.path("docs/results.html").is_file());
+}
+
 #[test]
 fn parts_of_a_grid_are_run_alone() {
     let sandbox = prepared();
