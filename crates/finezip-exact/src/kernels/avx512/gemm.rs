@@ -58,51 +58,43 @@ pub(in super::super) unsafe fn gemm_int8(job: &Int8Job<'_>, panels: Range<usize>
 }
 
 /// All rows times `PANELS` panels from `first` on.
+///
+/// What the next call will read is asked for while this one computes: a panel a tile where there
+/// are as many tiles as panels, else all panels in the first tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn columns<const PANELS: usize>(
     job: &Int8Job<'_>,
     first: usize,
     mut maxima: Option<&mut [[i32; PANEL]]>,
 ) {
-    let weights: [&[u8]; PANELS] = std::array::from_fn(|p| job.weights.panel(first + p));
     let rows = job.x.rows();
-    let tiles = tile_rows(rows);
-    let tile_count = rows.div_ceil(8);
-    // What the next call will read is asked for while this one computes.
-    let ahead = PANELS * weights[0].len();
-    for (index, tile) in tiles.enumerate() {
-        let lines = match (index, tile_count >= PANELS) {
-            (_, true) if index < PANELS => Ahead::One(index),
-            (0, false) => Ahead::All,
-            _ => Ahead::None,
-        };
+    let panel_bytes = job.weights.panel(first).len();
+    let next = job.weights.panel(first).as_ptr().wrapping_add(PANELS * panel_bytes);
+    let panel_a_tile = rows.div_ceil(8) >= PANELS;
+    for (index, tile) in tile_rows(rows).enumerate() {
+        macro_rules! product {
+            ($rows:literal) => {
+                if panel_a_tile && index < PANELS {
+                    let next = next.wrapping_add(index * panel_bytes);
+                    tile_product::<$rows, PANELS, 1>(job, first, tile, next, &mut maxima)
+                } else if index == 0 {
+                    tile_product::<$rows, PANELS, PANELS>(job, first, tile, next, &mut maxima)
+                } else {
+                    tile_product::<$rows, PANELS, 0>(job, first, tile, next, &mut maxima)
+                }
+            };
+        }
         // SAFETY: as this function's.
         unsafe {
             match tile.len() {
-                1 => {
-                    tile_product::<1, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
-                }
-                2 => {
-                    tile_product::<2, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
-                }
-                3 => {
-                    tile_product::<3, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
-                }
-                4 => {
-                    tile_product::<4, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
-                }
-                5 => {
-                    tile_product::<5, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
-                }
-                6 => {
-                    tile_product::<6, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
-                }
-                7 => {
-                    tile_product::<7, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
-                }
-                _ => {
-                    tile_product::<8, PANELS>(job, first, &weights, tile, lines, ahead, &mut maxima)
-                }
+                1 => product!(1),
+                2 => product!(2),
+                3 => product!(3),
+                4 => product!(4),
+                5 => product!(5),
+                6 => product!(6),
+                7 => product!(7),
+                _ => product!(8),
             }
         }
     }
@@ -153,59 +145,76 @@ unsafe fn streamed<const ROWS: usize>(
     }
 }
 
-/// Which of the next panels a tile asks for, a line a step.
-#[derive(Clone, Copy)]
-enum Ahead {
-    None,
-    One(usize),
-    All,
-}
-
+/// `ROWS` rows times `PANELS` panels from `first` on, asking for `AHEAD` panels from `next` on, a
+/// line of each a step.
+///
+/// Sums are indexed by constants alone: whatever the compiler does not unroll or inline would move
+/// them all through memory.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline]
-unsafe fn tile_product<const ROWS: usize, const PANELS: usize>(
+unsafe fn tile_product<const ROWS: usize, const PANELS: usize, const AHEAD: usize>(
     job: &Int8Job<'_>,
     first: usize,
-    weights: &[&[u8]; PANELS],
     tile: Range<usize>,
-    lines: Ahead,
-    ahead: usize,
+    next: *const u8,
     maxima: &mut Option<&mut [[i32; PANEL]]>,
 ) {
     let stride = job.x.stride();
     let x = job.x.padded()[tile.start * stride..tile.end * stride].as_ptr();
     let groups = job.weights.groups();
-    assert!(tile.len() == ROWS && groups * 4 <= stride && weights[0].len() == groups * STEP);
+    let panel_bytes = groups * STEP;
+    let mut weights = [std::ptr::null(); PANELS];
+    for (panel, weights) in weights.iter_mut().enumerate() {
+        let bytes = job.weights.panel(first + panel);
+        assert!(bytes.len() == panel_bytes);
+        *weights = bytes.as_ptr();
+    }
+    assert!(tile.len() == ROWS && groups * 4 <= stride);
     // Sums begin at what the offset of 128 adds to them, taken back.
-    let start: [__m512i; ROWS] =
-        std::array::from_fn(|row| surplus_taken_back(job.x.sums()[tile.start + row]));
-    // SAFETY: rows and panels are as long as asserted.
-    let sums = unsafe {
-        match lines {
-            Ahead::None => sums::<ROWS, PANELS, 0>(x, stride, weights, groups, ahead, start),
-            Ahead::One(panel) => {
-                let ahead = ahead + panel * weights[0].len();
-                sums::<ROWS, PANELS, 1>(x, stride, weights, groups, ahead, start)
+    let row_sums = &job.x.sums()[tile.clone()];
+    let mut sums = [[_mm512_setzero_si512(); PANELS]; ROWS];
+    for row in 0..ROWS {
+        sums[row] = [surplus_taken_back(row_sums[row]); PANELS];
+    }
+    let mut columns = [_mm512_setzero_si512(); PANELS];
+    for group in 0..groups {
+        let at = group * STEP;
+        // SAFETY: rows and panels are as long as asserted; a prefetch of any address is harmless.
+        unsafe {
+            for panel in 0..AHEAD {
+                let address = next.wrapping_add(panel * panel_bytes + at);
+                _mm_prefetch::<_MM_HINT_T1>(address.cast());
             }
-            Ahead::All => sums::<ROWS, PANELS, PANELS>(x, stride, weights, groups, ahead, start),
+            for panel in 0..PANELS {
+                columns[panel] = _mm512_load_si512(weights[panel].add(at).cast());
+            }
+            for row in 0..ROWS {
+                let four = x.add(row * stride + group * 4).cast::<i32>().read_unaligned();
+                let four = _mm512_set1_epi32(four);
+                for panel in 0..PANELS {
+                    sums[row][panel] = _mm512_dpbusd_epi32(sums[row][panel], columns[panel], four);
+                }
+            }
         }
-    };
+    }
     let channels = first * PANEL..(first + PANELS) * PANEL;
     if maxima.is_none() && channels.end <= job.weights.channels() {
-        let scales = &job.weights.scales()[channels.clone()];
-        // SAFETY: the slice holds the panels' scales.
-        let scales: [__m512; PANELS] = std::array::from_fn(|panel| unsafe {
-            _mm512_loadu_ps(scales.as_ptr().add(16 * panel))
-        });
-        for (row, sums) in tile.zip(sums) {
+        let channel_scales = &job.weights.scales()[channels.clone()];
+        let row_scales = &job.x.scales()[tile.clone()];
+        let mut scales = [_mm512_setzero_ps(); PANELS];
+        for panel in 0..PANELS {
+            // SAFETY: the slice holds the panels' scales.
+            scales[panel] = unsafe { _mm512_loadu_ps(channel_scales.as_ptr().add(16 * panel)) };
+        }
+        for row in 0..ROWS {
+            let scale = _mm512_set1_ps(row_scales[row]);
             // SAFETY: the panels are this task's, which takes one segment at a time and stays
             // within it.
             unsafe {
-                let out = job.out.segment(row, channels.start, channels.len()).as_mut_ptr();
-                let scale = _mm512_set1_ps(job.x.scales()[row]);
-                for (panel, sum) in sums.into_iter().enumerate() {
+                let out = job.out.segment(tile.start + row, channels.start, channels.len());
+                let out = out.as_mut_ptr();
+                for panel in 0..PANELS {
                     let out = out.add(16 * panel);
-                    let mut product = scaled(sum, scale, scales[panel]);
+                    let mut product = scaled(sums[row][panel], scale, scales[panel]);
                     if job.add {
                         product = _mm512_add_ps(_mm512_loadu_ps(out), product);
                     }
@@ -215,9 +224,9 @@ unsafe fn tile_product<const ROWS: usize, const PANELS: usize>(
         }
         return;
     }
-    for (row, sums) in tile.zip(sums) {
+    for row in 0..ROWS {
         // SAFETY: the panels are this task's.
-        unsafe { finish(job, row, first, sums, maxima) };
+        unsafe { finish(job, tile.start + row, first, sums[row], maxima) };
     }
 }
 
@@ -279,44 +288,4 @@ unsafe fn finish<const PANELS: usize>(
             }
         }
     }
-}
-
-/// Sums, from `start` on, of `ROWS` rows of signed bytes at `x` with the columns of `PANELS` panels,
-/// asking for `AHEAD` lines a step, `ahead` bytes past the first panels.
-///
-/// # Safety
-/// `x` must point to `ROWS` rows, `stride` bytes apart, of `4 * groups` bytes; panels must have
-/// `groups` steps.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline]
-pub(super) unsafe fn sums<const ROWS: usize, const PANELS: usize, const AHEAD: usize>(
-    x: *const u8,
-    stride: usize,
-    weights: &[&[u8]; PANELS],
-    groups: usize,
-    ahead: usize,
-    start: [__m512i; ROWS],
-) -> [[__m512i; PANELS]; ROWS] {
-    let mut sums = start.map(|start| [start; PANELS]);
-    let weights: [*const u8; PANELS] = std::array::from_fn(|panel| weights[panel].as_ptr());
-    for group in 0..groups {
-        // SAFETY: in range by the caller's promise; a prefetch of any address is harmless.
-        unsafe {
-            for weights in weights.iter().take(AHEAD) {
-                let address = weights.wrapping_add(ahead.wrapping_add(group * STEP));
-                _mm_prefetch::<_MM_HINT_T1>(address.cast());
-            }
-            let columns: [__m512i; PANELS] = std::array::from_fn(|panel| {
-                _mm512_load_si512(weights[panel].add(group * STEP).cast())
-            });
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let four = x.add(row * stride + group * 4).cast::<i32>().read_unaligned();
-                let four = _mm512_set1_epi32(four);
-                for (sum, columns) in sums.iter_mut().zip(columns) {
-                    *sum = _mm512_dpbusd_epi32(*sum, columns, four);
-                }
-            }
-        }
-    }
-    sums
 }
