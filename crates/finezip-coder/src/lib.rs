@@ -21,6 +21,6 @@ mod threads;
 
 pub use arithmetic::{ArithmeticCoder, MAX_VOCAB_SIZE};
 pub use ideal::ideal_bits;
-pub use rank::{Backend, RankCoder};
+pub use rank::{Backend, RankCoder, rank_of};
 pub use registry::from_record;
 pub use threads::Threads;

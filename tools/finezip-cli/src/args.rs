@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::units::{parse_bytes, parse_range};
+use crate::units::{parse_bytes, parse_part, parse_range};
 
 /// Compresses text with a language model, losslessly.
 #[derive(Debug, Parser)]
@@ -149,6 +149,19 @@ pub(crate) enum RankBackendName {
     Zstd,
     /// Brotli
     Brotli,
+    /// bzip2, the paper's
+    Bzip2,
+}
+
+/// Schedules by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScheduleName {
+    /// Windows that roll over few long lanes, with an attention sink
+    Rolling,
+    /// Chunks of the context's length coded apart, many at a time: FineZip's dynamic context
+    ChunkReset,
+    /// The whole window computed again for each token: LLMZip's, slow
+    FixedWindow,
 }
 
 /// How much is said.
@@ -225,6 +238,9 @@ pub(crate) struct CompressArguments {
     /// Report the ideal code length of the model's distributions beside the coder's (slower)
     #[arg(long, help_heading = "Messages")]
     pub(crate) ideal: bool,
+    /// Write sizes, times and what --ideal measures to this file, a line of JSON for each input
+    #[arg(long, value_name = "FILE", help_heading = "Messages")]
+    pub(crate) statistics: Option<PathBuf>,
     /// How much is said.
     #[command(flatten)]
     pub(crate) verbosity: VerbosityArguments,
@@ -252,12 +268,20 @@ pub(crate) struct CodingArguments {
     /// How much is mixed.
     #[command(flatten)]
     pub(crate) level: LevelArguments,
+    /// Parts of the mixer that differ from the level's, such as `matches=0,refinements=0`: for
+    /// measurements
+    #[arg(long, value_name = "PART=N,…", value_delimiter = ',', value_parser = parse_part,
+        help_heading = "Coding", hide_short_help = true)]
+    pub(crate) mixer: Vec<(String, u64)>,
     /// The byte compressor behind `--coder rank` [default: zlib]
     #[arg(long, value_name = "NAME", help_heading = "Coding")]
     pub(crate) rank_backend: Option<RankBackendName>,
     /// Tokens the model sees at most
     #[arg(long, value_name = "TOKENS", help_heading = "Coding")]
     pub(crate) context: Option<usize>,
+    /// How tokens become lanes and windows [default: rolling where the engine can, else chunk-reset]
+    #[arg(long, value_name = "NAME", help_heading = "Coding")]
+    pub(crate) schedule: Option<ScheduleName>,
     /// Lanes that are computed together; chosen from size and memory unless given
     #[arg(long, value_name = "LANES", help_heading = "Coding")]
     pub(crate) batch: Option<usize>,

@@ -23,10 +23,11 @@ pub(crate) fn chosen(
                 RankBackendName::Zlib => Backend::Zlib,
                 RankBackendName::Zstd => Backend::Zstd,
                 RankBackendName::Brotli => Backend::Brotli,
+                RankBackendName::Bzip2 => Backend::Bzip2,
             };
             Arc::new(RankCoder::new(backend, threads))
         }
-        CoderChoice::Mixer(level) => mixer(tokens::Settings::level(level), tokenizer, vocab_size)?,
+        CoderChoice::Mixer(settings) => mixer(settings, tokenizer, vocab_size)?,
     })
 }
 

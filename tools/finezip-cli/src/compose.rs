@@ -10,8 +10,9 @@ use finezip_core::{
     Tokenizer,
 };
 use finezip_models::{Checkpoint, ModelTokenizer};
-use finezip_schedule::{ChunkReset, LanePolicy, Rolling};
+use finezip_schedule::{ChunkReset, FixedWindow, LanePolicy, Rolling};
 
+use crate::args::ScheduleName;
 use crate::exit::{Code, Failure, Outcome};
 use crate::ideal::{IdealLength, MeasuringCoder};
 use crate::report::Report;
@@ -93,7 +94,8 @@ impl Workshop {
         Ok(Language { model, tokenizer, schedule, coder })
     }
 
-    /// Rolling windows where the engine can roll, else chunks; lanes as memory allows.
+    /// The schedule that was asked for, else rolling windows where the engine can roll, else chunks;
+    /// lanes as memory allows.
     fn schedule(
         &self,
         settings: &LanguageSettings,
@@ -102,11 +104,14 @@ impl Workshop {
         let context = settings
             .context_tokens
             .unwrap_or_else(|| model.max_window().min(DEFAULT_CONTEXT_TOKENS));
+        let usual = if model.can_roll() { ScheduleName::Rolling } else { ScheduleName::ChunkReset };
         let make = |lanes| -> Result<Arc<dyn Schedule>> {
-            Ok(if model.can_roll() {
-                Arc::new(Rolling::new(context, SINK_TOKENS.min(context), lanes)?)
-            } else {
-                Arc::new(ChunkReset::new(context, lanes)?)
+            Ok(match settings.schedule.unwrap_or(usual) {
+                ScheduleName::Rolling => {
+                    Arc::new(Rolling::new(context, SINK_TOKENS.min(context), lanes)?)
+                }
+                ScheduleName::ChunkReset => Arc::new(ChunkReset::new(context, lanes)?),
+                ScheduleName::FixedWindow => Arc::new(FixedWindow::new(context, lanes)?),
             })
         };
         // What a lane takes follows from the window, which the schedule knows.

@@ -19,6 +19,7 @@ mod progress;
 mod report;
 mod resolver;
 mod settings;
+mod statistics;
 mod store;
 mod units;
 

@@ -89,13 +89,19 @@ impl Report {
     }
 
     /// The coder's length beside the ideal one of the same distributions.
-    pub(crate) fn ideal(&self, measured: Measured) {
+    pub(crate) fn ideal(&self, measured: &Measured) {
         let payload_bytes = measured.payload_bytes;
         let more = 100.0 * (payload_bytes as f64 / measured.ideal_bytes.max(1e-9) - 1.0);
         self.note(format_args!(
             "  ideal code length {:.1} bytes, coder {} bytes ({more:+.3}%)",
             measured.ideal_bytes,
             grouped(payload_bytes),
+        ));
+        let share = |part: u64| 100.0 * part as f64 / measured.tokens.max(1) as f64;
+        self.note(format_args!(
+            "  rank 0: {:.1}% of tokens, ranks 0 to 15: {:.1}%",
+            share(measured.first_guesses),
+            share(measured.near_guesses),
         ));
     }
 

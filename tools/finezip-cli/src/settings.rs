@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use finezip_mixer::tokens;
+
 use crate::args::{
     CoderName, CodingArguments, Engine, MachineArguments, OutputArguments, Precision,
-    RankBackendName, ReadingArguments, VerbosityArguments,
+    RankBackendName, ReadingArguments, ScheduleName, VerbosityArguments,
 };
 use crate::exit::{Failure, Outcome};
 use crate::input::{self, DASH, is_stdin};
@@ -53,8 +55,8 @@ pub(crate) enum CoderChoice {
     Arithmetic,
     /// Ranks through a byte compressor.
     Rank(RankBackendName),
-    /// Mixing at a level from 2 to 9.
-    Mixer(u32),
+    /// Mixing, at a level or otherwise.
+    Mixer(tokens::Settings),
 }
 
 /// How text is coded with a language model.
@@ -68,6 +70,8 @@ pub(crate) struct LanguageSettings {
     pub(crate) coder: CoderChoice,
     /// Tokens seen at most; none for the engine's usual number.
     pub(crate) context_tokens: Option<usize>,
+    /// How tokens become lanes and windows; none for what the engine does best.
+    pub(crate) schedule: Option<ScheduleName>,
     /// Lanes; none to choose from size and memory.
     pub(crate) lanes: Option<usize>,
     /// Whether the ideal code length is measured.
@@ -103,6 +107,7 @@ impl CodingSettings {
                 engine: engine(arguments)?,
                 coder: coder(arguments)?,
                 context_tokens: at_least_one("--context", arguments.context)?,
+                schedule: arguments.schedule,
                 lanes: at_least_one("--batch", arguments.batch)?,
                 ideal,
                 offline: arguments.offline,
@@ -137,10 +142,13 @@ fn coder(arguments: &CodingArguments) -> Outcome<CoderChoice> {
     if name != CoderName::Rank && arguments.rank_backend.is_some() {
         return Err(Failure::usage("--rank-backend needs --coder rank"));
     }
+    if name != CoderName::Mixer && !arguments.mixer.is_empty() {
+        return Err(Failure::usage("--mixer sets parts of --coder mixer"));
+    }
     match (name, level) {
         (CoderName::Mixer, Some(1)) => Err(Failure::usage("--coder mixer has levels -2 to -9")),
         (CoderName::Mixer, level) => {
-            Ok(CoderChoice::Mixer(level.unwrap_or(finezip_mixer::tokens::DEFAULT_LEVEL)))
+            Ok(CoderChoice::Mixer(mixer(level.unwrap_or(tokens::DEFAULT_LEVEL), &arguments.mixer)?))
         }
         (CoderName::Ac, None | Some(1)) => Ok(CoderChoice::Arithmetic),
         (CoderName::Rank, None) => {
@@ -152,6 +160,29 @@ fn coder(arguments: &CodingArguments) -> Outcome<CoderChoice> {
     }
 }
 
+/// A level of the mixer with parts of its own.
+fn mixer(level: u32, parts: &[(String, u64)]) -> Outcome<tokens::Settings> {
+    let mut settings = tokens::Settings::level(level);
+    for (name, number) in parts {
+        let part = match name.as_str() {
+            "contexts" => &mut settings.contexts,
+            "matches" => &mut settings.matches,
+            "weight_sets" => &mut settings.weight_sets,
+            "refinements" => &mut settings.refinements,
+            "table_bits" => &mut settings.table_bits,
+            _ => {
+                return Err(Failure::usage(format!(
+                    "--mixer: {name} is no part of it; contexts, matches, weight_sets, \
+                     refinements and table_bits are"
+                )));
+            }
+        };
+        *part = *number;
+    }
+    settings.check().map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(settings)
+}
+
 /// What has no meaning without a model is a mistake, not something to pass over.
 fn refuse_without_model(arguments: &CodingArguments, ideal: bool) -> Outcome {
     let given = [
@@ -159,8 +190,10 @@ fn refuse_without_model(arguments: &CodingArguments, ideal: bool) -> Outcome {
         ("--precision", arguments.precision.is_some()),
         ("--coder", arguments.coder.is_some()),
         ("a level", arguments.level.given().is_some()),
+        ("--mixer", !arguments.mixer.is_empty()),
         ("--rank-backend", arguments.rank_backend.is_some()),
         ("--context", arguments.context.is_some()),
+        ("--schedule", arguments.schedule.is_some()),
         ("--batch", arguments.batch.is_some()),
         ("--ideal", ideal),
     ];

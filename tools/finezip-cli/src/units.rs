@@ -52,9 +52,29 @@ pub(crate) fn parse_range(text: &str) -> Result<std::ops::Range<u64>, String> {
     Ok(start..end)
 }
 
+/// A part and its number, `PART=N`, in decimal or with `0x`.
+pub(crate) fn parse_part(text: &str) -> Result<(String, u64), String> {
+    let expected = || format!("expected a part and its number such as matches=0, found {text:?}");
+    let (part, number) = text.split_once('=').ok_or_else(expected)?;
+    let number = match number.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => number.parse(),
+    };
+    Ok((part.to_owned(), number.map_err(|_| expected())?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_read_with_their_number() {
+        assert_eq!(parse_part("contexts=0x814a"), Ok(("contexts".into(), 0x814a)));
+        assert_eq!(parse_part("matches=2"), Ok(("matches".into(), 2)));
+        for text in ["matches", "matches=", "matches=x", "matches=0x", "matches=-1"] {
+            assert!(parse_part(text).unwrap_err().contains(text), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_are_read_with_their_suffix() {

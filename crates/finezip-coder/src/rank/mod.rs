@@ -16,6 +16,7 @@ use finezip_core::{
 
 pub use backend::Backend;
 use order::Selector;
+pub use order::rank_of;
 
 use crate::step::check_step;
 use crate::threads::Threads;
@@ -138,7 +139,7 @@ impl Encoder for RankEncoder<'_> {
         self.step.clear();
         self.step.resize(tokens.len(), None);
         self.coder.threads.for_each_row(&mut self.step, self.vocab_size, |i, rank| {
-            *rank = tokens.get(i).and_then(|&token| order::rank_of(rows.row(i), token as usize));
+            *rank = tokens.get(i).and_then(|&token| rank_of(rows.row(i), token as usize));
         });
         let frame_tokens = self.ranks.len();
         for ((entry, &rank), token) in entries.iter().zip(&self.step).zip(tokens) {

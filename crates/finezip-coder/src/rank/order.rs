@@ -21,8 +21,13 @@ fn order_key(logit: f32) -> i32 {
     if logit.is_nan() { i32::MIN } else { key }
 }
 
-/// The rank of `token` in the row of logits `[vocab]`; `None` where it is not in the row.
-pub(crate) fn rank_of(row: &[f32], token: usize) -> Option<u32> {
+/// The rank of `token` in the row of logits `[vocab]`, from 0: how many tokens have a greater logit,
+/// or an equal one and a smaller id. `None` where it is not in the row.
+///
+/// ```
+/// assert_eq!(finezip_coder::rank_of(&[0.5, 2.0, 0.5], 2), Some(2));
+/// ```
+pub fn rank_of(row: &[f32], token: usize) -> Option<u32> {
     let (before, rest) = row.split_at_checked(token)?;
     let (&logit, after) = rest.split_first()?;
     Some(simd::dispatch(CountAhead { before, key: order_key(logit), after }))

@@ -19,6 +19,7 @@ use crate::progress::Meter;
 use crate::report::Report;
 use crate::resolver::ArchiveResolver;
 use crate::settings::{self, CodingSettings, FileSettings, MachineSettings, Naming};
+use crate::statistics::Statistics;
 
 /// Runs the command.
 pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
@@ -30,6 +31,7 @@ pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
         coding: CodingSettings::new(&arguments.coding, arguments.ideal)?,
         workshop: Arc::new(Workshop::new(machine, report)),
         verify: arguments.verify,
+        statistics: arguments.statistics.as_deref().map(Statistics::create).transpose()?,
         compressor: OnceCell::new(),
     };
     Ok(for_each_file(&job.files.inputs, &report, |file| job.compress(file)))
@@ -41,6 +43,7 @@ struct Job {
     coding: CodingSettings,
     workshop: Arc<Workshop>,
     verify: bool,
+    statistics: Option<Statistics>,
     compressor: OnceCell<(Compressor, Option<IdealLength>)>,
 }
 
@@ -79,8 +82,12 @@ impl Job {
         }
         output.finish(input.metadata.as_ref())?;
         self.report.compressed(&name, &target.to_string(), &summary, elapsed);
-        if let Some(ideal) = ideal {
-            self.report.ideal(ideal.take());
+        let measured = ideal.as_ref().map(IdealLength::take);
+        if let Some(measured) = &measured {
+            self.report.ideal(measured);
+        }
+        if let Some(statistics) = &self.statistics {
+            statistics.add(&name, &summary, elapsed, measured.as_ref())?;
         }
         self.files.remove_input(file)
     }

@@ -51,9 +51,13 @@ fn every_engine_and_coder_comes_back() {
         &["-2"],
         &["-9"],
         &["--coder", "mixer", "-3"],
+        &["-4", "--mixer", "contexts=0x3,matches=0,weight_sets=6,refinements=0"],
         &["--coder", "rank"],
         &["--coder", "rank", "--rank-backend", "zstd"],
         &["--coder", "rank", "--rank-backend", "brotli"],
+        &["--coder", "rank", "--rank-backend", "bzip2"],
+        &["--coder", "ac", "--schedule", "chunk-reset", "--context", "7"],
+        &["--coder", "ac", "--schedule", "fixed-window", "--context", "7"],
         &["--engine", "candle", "--coder", "ac"],
         &["--engine", "candle", "--coder", "rank"],
         &["--engine", "exact", "--precision", "f32"],
@@ -248,4 +252,34 @@ fn a_window_longer_than_the_model_s_is_refused() {
         .run(&["compress", "-f", "text", "--model", "small.gguf", "--context", "100000"])
         .expect_code(2)
         .expect_said(&["100000"]);
+}
+
+#[test]
+fn statistics_tell_programs_what_was_measured() {
+    let sandbox = with_model();
+    let arguments = ["--coder", "ac", "--context", "16", "--batch", "1", "--ideal"];
+    compress(&sandbox, &[&arguments[..], &["--statistics", "statistics"]].concat());
+    let text = String::from_utf8(sandbox.read("statistics")).unwrap();
+    let line: Value = serde_json::from_str(text.trim_end()).unwrap();
+    assert_eq!(line["text_bytes"], TEXT.len());
+    assert_eq!(line["archive_bytes"], sandbox.read("text.fz").len());
+    let measured = &line["measured"];
+    let number = |value: &Value| value.as_f64().unwrap();
+    let bytes = |key: &str| number(&measured[key]);
+    assert!(bytes("ideal_bytes") <= bytes("payload_bytes"), "{measured}");
+    assert!(bytes("rank_0") <= bytes("ranks_0_to_15"), "{measured}");
+    assert!(bytes("ranks_0_to_15") <= bytes("tokens"), "{measured}");
+    let positions = measured["positions"].as_array().unwrap();
+    let total = |key: &str| positions.iter().map(|position| number(&position[key])).sum::<f64>();
+    assert_eq!(total("tokens"), bytes("tokens"));
+    assert!((total("ideal_bits") / 8.0 - bytes("ideal_bytes")).abs() < 1e-6);
+    // One lane a frame: the first bucket holds the first token of each.
+    let frames = number(&line["model_frames"]) + number(&line["other_frames"]);
+    assert_eq!(positions[0]["tokens"].as_f64(), Some(frames));
+    assert_eq!(positions[2]["from"], 2);
+    sandbox.done(&["compress", "-f", "--model", "none", "--statistics", "statistics", "text"]);
+    let text = String::from_utf8(sandbox.read("statistics")).unwrap();
+    let line: Value = serde_json::from_str(text.trim_end()).unwrap();
+    assert_eq!(line["measured"], Value::Null);
+    assert_eq!(line["tokens"], 0);
 }

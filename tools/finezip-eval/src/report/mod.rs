@@ -1,0 +1,280 @@
+//! `finezip-eval report`: tables and plots of results.
+
+mod comparisons;
+mod document;
+mod findings;
+mod html;
+mod markdown;
+mod pictures;
+mod plot;
+mod tables;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::args::{ReportArguments, TargetArguments};
+use crate::run::config::Method;
+use crate::run::machine::Machine;
+use crate::run::results::{self, Line};
+use crate::text::{bytes_short, grouped};
+use comparisons::Setting;
+use document::{Block, Table};
+
+/// A text with as many of our configurations has a section of its own.
+const OWN_SECTION: usize = 3;
+
+/// Runs the command.
+pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitCode> {
+    write(&arguments.results, &arguments.targets)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the report of files of results.
+pub(crate) fn write(results: &[PathBuf], targets: &TargetArguments) -> Result<()> {
+    let mut lines = Vec::new();
+    for path in results {
+        lines.extend(results::read(path)?);
+    }
+    let blocks = blocks(&latest(lines));
+    let folder = plots_folder(targets);
+    if let Some(folder) = &folder {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        for block in &blocks {
+            if let Block::Picture(picture) = block {
+                picture.write(folder)?;
+            }
+        }
+    }
+    if let Some(path) = &targets.markdown {
+        let plots = folder.as_deref().map_or_else(String::new, |folder| relative(folder, path));
+        let earlier = fs::read_to_string(path).ok();
+        let text = markdown::placed(earlier.as_deref(), &markdown::render(&blocks, &plots));
+        fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
+    if let Some(path) = &targets.html {
+        fs::write(path, html::render(&blocks)?).with_context(|| path.display().to_string())?;
+    }
+    if targets.markdown.is_none() && targets.html.is_none() {
+        let plots = folder.as_deref().map_or("plots".into(), |path| path.display().to_string());
+        let text = markdown::placed(None, &markdown::render(&blocks, &plots));
+        std::io::stdout().lock().write_all(text.as_bytes()).context("standard output")?;
+    }
+    Ok(())
+}
+
+fn plots_folder(targets: &TargetArguments) -> Option<PathBuf> {
+    let beside = |path: &PathBuf| path.with_file_name("plots");
+    targets.plots.clone().or_else(|| targets.markdown.as_ref().map(beside))
+}
+
+/// The folder as a file beside it names it, where it lies under that file's folder.
+fn relative(folder: &Path, file: &Path) -> String {
+    let beside = file.parent().unwrap_or(Path::new(""));
+    folder.strip_prefix(beside).unwrap_or(folder).display().to_string()
+}
+
+/// Of lines of one cell by several binaries, the latest.
+fn latest(lines: Vec<Line>) -> Vec<Line> {
+    let mut kept: Vec<Line> = Vec::new();
+    for line in lines {
+        let same = |other: &&mut Line| {
+            other.method == line.method
+                && other.machine == line.machine
+                && other.input.name == line.input.name
+        };
+        match kept.iter_mut().find(same) {
+            Some(other) if other.unix_time <= line.unix_time => *other = line,
+            Some(_) => {}
+            None => kept.push(line),
+        }
+    }
+    kept
+}
+
+/// The whole report: for each machine the same sections.
+fn blocks(lines: &[Line]) -> Vec<Block> {
+    let mut machines: Vec<&Machine> = Vec::new();
+    for line in lines {
+        if !machines.contains(&&line.machine) {
+            machines.push(&line.machine);
+        }
+    }
+    let mut blocks = Vec::new();
+    for (number, machine) in machines.into_iter().enumerate() {
+        let of_machine: Vec<&Line> = lines.iter().filter(|line| line.machine == *machine).collect();
+        let prefix = if number == 0 { String::new() } else { format!("machine-{}-", number + 1) };
+        sections(&mut blocks, machine, &of_machine, &prefix);
+    }
+    blocks
+}
+
+fn sections(blocks: &mut Vec<Block>, machine: &Machine, lines: &[&Line], prefix: &str) {
+    blocks.push(Block::Heading(2, "How it was measured".into()));
+    blocks.push(Block::Paragraph(conditions(machine, lines)));
+    blocks.push(Block::Table(binaries(lines)));
+    texts(blocks, lines, prefix);
+    if let Some(table) = findings::table(lines) {
+        blocks.push(Block::Heading(2, "Findings: the paper's, and ours, on this scale".into()));
+        blocks.push(Block::Table(table));
+    }
+    for setting in Setting::ALL {
+        let comparisons = comparisons::of(setting, lines);
+        if comparisons.is_empty() {
+            continue;
+        }
+        blocks.push(Block::Heading(2, setting.heading().into()));
+        for mut picture in pictures::of_setting(setting, &comparisons) {
+            picture.name = format!("{prefix}{}", picture.name);
+            blocks.push(Block::Picture(picture));
+        }
+        for comparison in &comparisons {
+            blocks.push(Block::Paragraph(format!("{}:", comparison.common)));
+            blocks.push(Block::Table(tables::of_comparison(setting, comparison)));
+        }
+    }
+    if let Some(table) = tables::of_distributions(lines) {
+        blocks.push(Block::Heading(2, "The model's distributions".into()));
+        blocks.push(Block::Table(table));
+        let picture = pictures::positions(format!("{prefix}positions"), lines);
+        blocks.extend(picture.map(Block::Picture));
+    }
+    if let Some(table) = tables::of_failures(lines) {
+        blocks.push(Block::Heading(2, "Cells that failed".into()));
+        blocks.push(Block::Table(table));
+    }
+}
+
+/// Every text with all methods, the plainest settings.
+fn texts(blocks: &mut Vec<Block>, lines: &[&Line], prefix: &str) {
+    let plain: Vec<&Line> = lines.iter().copied().filter(|line| tables::is_plain(line)).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for line in plain.iter().filter(|line| line.measures().is_some()) {
+        if !names.contains(&line.input.name.as_str()) {
+            names.push(&line.input.name);
+        }
+    }
+    if let Some(table) = tables::of_texts(&plain) {
+        blocks.push(Block::Heading(2, "Bits a byte by text".into()));
+        blocks.push(Block::Table(table));
+    }
+    for name in names {
+        let of_text: Vec<&Line> =
+            plain.iter().copied().filter(|line| line.input.name == name).collect();
+        let ours = |line: &&&Line| line.method.finezip().is_some() && line.measures().is_some();
+        if of_text.iter().filter(ours).count() < OWN_SECTION {
+            continue;
+        }
+        let bytes = of_text.first().map_or(0, |line| line.input.bytes);
+        blocks.push(Block::Heading(2, format!("{name} ({})", bytes_short(bytes))));
+        let picture_name = format!("{prefix}speed-{}", file_name(name));
+        let picture = pictures::size_and_speed(picture_name, name, &of_text);
+        blocks.extend(picture.map(Block::Picture));
+        blocks.push(Block::Table(tables::of_text(&of_text)));
+    }
+}
+
+/// A name that every file system takes.
+fn file_name(name: &str) -> String {
+    let safe = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    name.chars().map(safe).collect()
+}
+
+fn conditions(machine: &Machine, lines: &[&Line]) -> String {
+    let done = lines.iter().filter(|line| line.measures().is_some()).count();
+    let measured = lines.iter().filter(|line| !matches!(line.method, Method::Ideal(_)));
+    let mut repeats: Vec<usize> =
+        measured.filter_map(|line| Some(line.measures()?.repeats)).collect();
+    repeats.sort_unstable();
+    let repeats = match (repeats.first(), repeats.last()) {
+        (Some(1) | None, Some(1) | None) => "of one run".to_owned(),
+        (Some(least), Some(most)) if least == most => format!("the median of {most} runs"),
+        (Some(least), Some(most)) => format!("the median of {least} to {most} runs"),
+        (None, _) | (_, None) => String::new(),
+    };
+    let memory = machine.memory_gigabytes.map_or_else(String::new, |size| format!(", {size} GB"));
+    let marked = if lines.iter().any(|line| !tables::is_by_its_coder(line)) {
+        format!(
+            " An archive keeps what is smallest for each frame: where ranks or arithmetic coding \
+             lost some frames to the mixer of bytes, the method has the mark {}, and findings leave \
+             it out.",
+            tables::NOT_ITS_CODER
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "{}, {} cores{memory}, {}. {} cells, {} of them failed; each ran in processes of its own, \
+         and what came back was compared with the text byte for byte. Times are of whole \
+         processes, opening the model included, each {repeats}; tokens/s leave the start out. \
+         Sizes are of whole archives, models not counted, and ratios are archive by text. KB are \
+         1,000 bytes.{marked}",
+        machine.processor,
+        machine.cores,
+        machine.system,
+        grouped(lines.len() as u64),
+        lines.len() - done,
+    )
+}
+
+/// The binaries measured, and how often.
+fn binaries(lines: &[&Line]) -> Table {
+    let mut table = Table::new(&["binary", "version", "SHA-256", "cells"]);
+    table.text_columns = 3;
+    let mut seen: Vec<(&results::Tool, u64)> = Vec::new();
+    for line in lines {
+        match seen.iter_mut().find(|(tool, _)| **tool == line.tool) {
+            Some((_, count)) => *count += 1,
+            None => seen.push((&line.tool, 1)),
+        }
+    }
+    for (tool, count) in seen {
+        let version = tool.version.clone().unwrap_or_else(|| "-".into());
+        let hash = tool.sha256.get(..16).unwrap_or(&tool.sha256).to_owned();
+        table.rows.push(vec![tool.name.clone(), version, hash, grouped(count)]);
+    }
+    table
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::run::Text;
+    use crate::run::results::{Measures, Outcome, Tool};
+
+    /// A cell that went well.
+    pub(crate) fn line(method: Method, text: &str, archive_bytes: u64) -> Line {
+        let measures = Measures { archive_bytes, repeats: 1, ..Measures::default() };
+        Line {
+            key: format!("{method:?} {text}"),
+            method,
+            input: Text { name: text.into(), file: text.into(), bytes: 1000, sha256: text.into() },
+            tool: Tool { name: "t".into(), version: None, sha256: "0123456789abcdef0".into() },
+            machine: Machine::default(),
+            weights: std::collections::BTreeMap::new(),
+            unix_time: 1,
+            outcome: Outcome::Done(Box::new(measures)),
+        }
+    }
+
+    #[test]
+    fn the_latest_of_a_cell_counts() {
+        let peer = || Method::Peer { name: "zlib-9".into() };
+        let mut newer = line(peer(), "a", 5);
+        newer.unix_time = 2;
+        newer.key = "other binary".into();
+        let kept = latest(vec![newer.clone(), line(peer(), "a", 7), line(peer(), "b", 7)]);
+        assert_eq!(kept, [newer, line(peer(), "b", 7)]);
+    }
+
+    #[test]
+    fn plots_are_named_from_where_the_markdown_lies() {
+        let relative = |folder: &str, file: &str| relative(Path::new(folder), Path::new(file));
+        assert_eq!(relative("docs/plots", "docs/results.md"), "plots");
+        assert_eq!(relative("plots", "results.md"), "plots");
+        assert_eq!(relative("/elsewhere", "docs/results.md"), "/elsewhere");
+    }
+}

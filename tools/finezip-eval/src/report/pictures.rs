@@ -1,0 +1,232 @@
+//! The plots of a report.
+
+use super::comparisons::{Comparison, Setting};
+use super::plot::{Axis, Bars, Chart, Picture, Points, Series, front_of};
+use super::tables::{
+    adapter_bytes, bits_per_byte, distributions, label, model_text, peak_bytes, speed,
+};
+use crate::run::config::Method;
+use crate::run::results::{Line, Measures};
+
+/// The looks of the three families of methods.
+const FINEZIP_LOOK: usize = 0;
+const BYTES_LOOK: usize = 3;
+const PEER_LOOK: usize = 1;
+
+fn axis(label: &str, logarithmic: bool) -> Axis {
+    Axis { label: label.into(), logarithmic, ticks_at_points: false }
+}
+
+/// Size against speed of all methods on one text, with the Pareto front.
+pub(crate) fn size_and_speed(name: String, text: &str, lines: &[&Line]) -> Option<Picture> {
+    let mut rows: Vec<(&Line, &Measures)> =
+        lines.iter().filter_map(|line| Some((*line, line.measures()?))).collect();
+    if rows.len() < 3 {
+        return None;
+    }
+    rows.sort_by_key(|(_, measures)| measures.archive_bytes);
+    let series: Vec<Series> = rows
+        .iter()
+        .map(|(line, measures)| Series {
+            label: label(line),
+            points: vec![(speed(line, measures.compress.seconds), bits_per_byte(line, measures))],
+            joined: false,
+            look: match &line.method {
+                Method::Finezip(finezip) if finezip.has_model() => FINEZIP_LOOK,
+                Method::Finezip(_) | Method::Ideal(_) => BYTES_LOOK,
+                Method::Peer { .. } | Method::Command { .. } => PEER_LOOK,
+            },
+        })
+        .collect();
+    let points: Vec<(f64, f64)> =
+        series.iter().flat_map(|series| series.points.iter().copied()).collect();
+    Some(Picture {
+        name,
+        title: format!("{text}: size against speed, and the Pareto front"),
+        chart: Chart::Points(Points {
+            x: axis("compression speed, KB/s", true),
+            y: axis("bits a byte", false),
+            front: front_of(&points),
+            series,
+            numbered: true,
+        }),
+    })
+}
+
+/// Something by a setting that is a number, a series for each comparison.
+fn by_number(
+    picture: (&str, &str),
+    x: Axis,
+    y: Axis,
+    comparisons: &[Comparison<'_>],
+    measure: impl Fn(&Line, &Measures) -> f64,
+) -> Option<Picture> {
+    let series: Vec<Series> = comparisons
+        .iter()
+        .enumerate()
+        .map(|(look, comparison)| Series {
+            label: comparison.common.clone(),
+            points: comparison
+                .members
+                .iter()
+                .filter_map(|member| Some((member.number?, measure(member.line, member.measures))))
+                .collect(),
+            joined: true,
+            look,
+        })
+        .filter(|series| series.points.len() > 1)
+        .collect();
+    if series.is_empty() {
+        return None;
+    }
+    let points = Points { x, y, series, front: Vec::new(), numbered: false };
+    Some(Picture { name: picture.0.into(), title: picture.1.into(), chart: Chart::Points(points) })
+}
+
+/// The plots of a setting.
+pub(crate) fn of_setting(setting: Setting, comparisons: &[Comparison<'_>]) -> Vec<Picture> {
+    let at_points = |label: &str| Axis { ticks_at_points: true, ..axis(label, true) };
+    let bits = || axis("bits a byte", false);
+    let kilobytes = |line: &Line, measures: &Measures| speed(line, measures.compress.seconds);
+    let pictures = match setting {
+        Setting::Context => vec![by_number(
+            ("context", "Size by context"),
+            at_points("context, tokens"),
+            bits(),
+            comparisons,
+            bits_per_byte,
+        )],
+        Setting::Batch => vec![
+            by_number(
+                ("batch-speed", "Speed by batch"),
+                at_points("lanes"),
+                axis("compression speed, KB/s", false),
+                comparisons,
+                kilobytes,
+            ),
+            by_number(
+                ("batch-size", "Size by batch"),
+                at_points("lanes"),
+                bits(),
+                comparisons,
+                bits_per_byte,
+            ),
+        ],
+        Setting::InputBytes => vec![
+            by_number(
+                ("input-size", "Size by length of the input"),
+                axis("input, bytes", true),
+                bits(),
+                comparisons,
+                bits_per_byte,
+            ),
+            by_number(
+                ("input-speed", "Speed by length of the input"),
+                axis("input, bytes", true),
+                axis("compression speed, KB/s", true),
+                comparisons,
+                kilobytes,
+            ),
+            by_number(
+                ("input-memory", "Peak memory by length of the input"),
+                axis("input, bytes", true),
+                axis("peak memory, MB", false),
+                comparisons,
+                |_, measures| peak_bytes(measures) as f64 / 1e6,
+            ),
+        ],
+        Setting::Precision => vec![bars(setting, comparisons)],
+        Setting::Model => vec![bars(setting, comparisons), adapters(comparisons)],
+        _ => Vec::new(),
+    };
+    pictures.into_iter().flatten().collect()
+}
+
+fn bars(setting: Setting, comparisons: &[Comparison<'_>]) -> Option<Picture> {
+    let (name, title) = match setting {
+        Setting::Precision => ("precision", "Size by engine and precision"),
+        _ => ("model", "Size by model"),
+    };
+    let bars: Vec<(String, f64)> = comparisons
+        .iter()
+        .flat_map(|comparison| {
+            comparison.members.iter().map(|member| {
+                let name = format!("{}, {}", comparison.common, member.value);
+                (name, bits_per_byte(member.line, member.measures))
+            })
+        })
+        .collect();
+    (!bars.is_empty()).then(|| Picture {
+        name: name.into(),
+        title: title.into(),
+        chart: Chart::Bars(Bars { label: "bits a byte".into(), bars }),
+    })
+}
+
+/// What adapters gain: the archive without, with, and with the adapter counted.
+fn adapters(comparisons: &[Comparison<'_>]) -> Option<Picture> {
+    let mut bars = Vec::new();
+    for comparison in comparisons {
+        let adapted = |measures: &Measures| adapter_bytes(measures) > 0;
+        if !comparison.members.iter().any(|member| adapted(member.measures)) {
+            continue;
+        }
+        let of_bytes = |line: &Line, bytes: u64| 8.0 * bytes as f64 / line.input.bytes as f64;
+        for member in &comparison.members {
+            let (line, measures) = (member.line, member.measures);
+            if line.method.finezip().is_none_or(|finezip| !finezip.has_model()) {
+                continue;
+            }
+            let name = format!("{}, {}", comparison.common, member.value);
+            bars.push((name, of_bytes(line, measures.archive_bytes)));
+            if adapted(measures) {
+                let sum = measures.archive_bytes + adapter_bytes(measures);
+                let name = format!("{}, {}, adapter counted", comparison.common, member.value);
+                bars.push((name, of_bytes(line, sum)));
+            }
+        }
+    }
+    (!bars.is_empty()).then(|| Picture {
+        name: "adapters".into(),
+        title: "What fine-tuning gains, and what its adapter takes".into(),
+        chart: Chart::Bars(Bars { label: "bits a byte".into(), bars }),
+    })
+}
+
+/// What a token costs by its place since its lane was emptied.
+pub(crate) fn positions(name: String, lines: &[&Line]) -> Option<Picture> {
+    let series: Vec<Series> = lines
+        .iter()
+        .filter_map(|line| Some((line, distributions(line)?)))
+        .enumerate()
+        .map(|(look, (line, measured))| Series {
+            label: format!("{}: {}", line.input.name, model_text(line)),
+            // The first place cannot stand on a logarithmic axis; it has the start token alone.
+            points: measured
+                .positions
+                .iter()
+                .filter(|position| position.from > 0 && position.tokens > 0)
+                .map(|position| {
+                    (position.from as f64, position.ideal_bits / position.tokens as f64)
+                })
+                .collect(),
+            joined: true,
+            look,
+        })
+        .filter(|series| series.points.len() > 1)
+        .collect();
+    if series.is_empty() {
+        return None;
+    }
+    Some(Picture {
+        name,
+        title: "Cost of a token by its place in its lane".into(),
+        chart: Chart::Points(Points {
+            x: Axis { ticks_at_points: true, ..axis("tokens before it, from", true) },
+            y: axis("bits a token", false),
+            series,
+            front: Vec::new(),
+            numbered: false,
+        }),
+    })
+}

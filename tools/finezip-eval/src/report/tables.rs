@@ -1,0 +1,262 @@
+//! The tables of a report.
+
+use super::comparisons::{Comparison, Setting};
+use super::document::Table;
+use crate::run::config::Method;
+use crate::run::results::{Distributions, Line, Measures, Outcome};
+use crate::text::{grouped, three_digits};
+
+/// Bits of archive a byte of text.
+pub(crate) fn bits_per_byte(line: &Line, measures: &Measures) -> f64 {
+    8.0 * measures.archive_bytes as f64 / line.input.bytes.max(1) as f64
+}
+
+/// Thousands of bytes of text a second.
+pub(crate) fn speed(line: &Line, seconds: f64) -> f64 {
+    line.input.bytes as f64 / seconds.max(1e-9) / 1e3
+}
+
+/// Whether a line is of the kind that tables of all methods show: nothing set but model,
+/// engine, precision, coder and adapter.
+pub(crate) fn is_plain(line: &Line) -> bool {
+    match &line.method {
+        Method::Finezip(finezip) => {
+            finezip.schedule.is_none()
+                && finezip.context.is_none()
+                && finezip.batch.is_none()
+                && finezip.frame_bytes.is_none()
+                && finezip.threads.is_none()
+                && finezip.options.is_empty()
+        }
+        Method::Ideal(_) => false,
+        Method::Peer { .. } | Method::Command { .. } => true,
+    }
+}
+
+/// What stands behind a method whose frames are not all its own.
+pub(crate) const NOT_ITS_CODER: char = '*';
+
+/// Whether all frames are coded the way the method says: an archive keeps the smallest candidate
+/// of each frame, which may be the byte mixer's.
+pub(crate) fn is_by_its_coder(line: &Line) -> bool {
+    let Some(finezip) = line.method.finezip().filter(|finezip| finezip.has_model()) else {
+        return true;
+    };
+    let told = line.measures().and_then(|measures| measures.finezip.as_ref());
+    // Mixing may end in the byte mixer: that is part of what it promises.
+    let promised = finezip.coder.as_deref().is_none_or(|coder| coder.starts_with("mixer"));
+    promised || told.is_none_or(|told| told.frames.keys().all(|method| method == "model"))
+}
+
+/// The method with its mark.
+pub(crate) fn label(line: &Line) -> String {
+    let mut label = line.method.label();
+    if !is_by_its_coder(line) {
+        label.push(NOT_ITS_CODER);
+    }
+    label
+}
+
+/// All methods on one text, the smallest archive first: the paper's first table.
+pub(crate) fn of_text(lines: &[&Line]) -> Table {
+    let mut table = Table::new(&[
+        "method",
+        "bytes",
+        "ratio",
+        "bits/byte",
+        "compress s",
+        "decompress s",
+        "compress KB/s",
+        "decompress KB/s",
+        "tokens/s",
+        "peak MB",
+    ]);
+    let mut rows: Vec<(&Line, &Measures)> =
+        lines.iter().filter_map(|line| Some((*line, line.measures()?))).collect();
+    rows.sort_by_key(|(_, measures)| measures.archive_bytes);
+    for (line, measures) in rows {
+        let mut row = vec![label(line)];
+        row.extend(sizes(line, measures));
+        row.extend(times(line, measures));
+        row.push(tokens_per_second(measures));
+        row.push(megabytes(measures));
+        table.rows.push(row);
+    }
+    table
+}
+
+fn sizes(line: &Line, measures: &Measures) -> [String; 3] {
+    let ratio = measures.archive_bytes as f64 / line.input.bytes.max(1) as f64;
+    [grouped(measures.archive_bytes), format!("{ratio:.4}"), format!("{:.3}", ratio * 8.0)]
+}
+
+fn times(line: &Line, measures: &Measures) -> [String; 4] {
+    let there = measures.compress.seconds;
+    let back = measures.decompress.map(|cost| cost.seconds);
+    let or_none = |number: Option<f64>| number.map_or_else(|| "-".into(), three_digits);
+    [
+        three_digits(there),
+        or_none(back),
+        three_digits(speed(line, there)),
+        or_none(back.map(|back| speed(line, back))),
+    ]
+}
+
+/// Tokens of the model a second of compressing, without its start.
+fn tokens_per_second(measures: &Measures) -> String {
+    match &measures.finezip {
+        Some(told) if told.tokens > 0 => grouped((told.tokens as f64 / told.work_seconds) as u64),
+        _ => "-".into(),
+    }
+}
+
+/// The most memory of either direction.
+pub(crate) fn peak_bytes(measures: &Measures) -> u64 {
+    let back = measures.decompress.map_or(0, |cost| cost.peak_bytes);
+    measures.compress.peak_bytes.max(back)
+}
+
+fn megabytes(measures: &Measures) -> String {
+    grouped((peak_bytes(measures) as f64 / 1e6).round() as u64)
+}
+
+/// Bits a byte of each method that was run on several texts.
+pub(crate) fn of_texts(lines: &[&Line]) -> Option<Table> {
+    let (mut texts, mut methods): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
+    for line in lines.iter().filter(|line| line.measures().is_some()) {
+        if !texts.contains(&line.input.name.as_str()) {
+            texts.push(&line.input.name);
+        }
+        let label = line.method.label();
+        if !methods.contains(&label) {
+            methods.push(label);
+        }
+    }
+    if texts.len() < 2 {
+        return None;
+    }
+    let mut table = Table::new(&[&["method"][..], &texts].concat());
+    for method in methods {
+        let found = |text: &&str| {
+            let line = lines
+                .iter()
+                .find(|line| line.input.name == **text && line.method.label() == method)?;
+            let mark = (!is_by_its_coder(line)).then_some(NOT_ITS_CODER);
+            let bits = bits_per_byte(line, line.measures()?);
+            Some(format!("{bits:.3}{}", mark.map(String::from).unwrap_or_default()))
+        };
+        let cells: Vec<Option<String>> = texts.iter().map(found).collect();
+        if cells.iter().flatten().count() > 1 {
+            let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".into()));
+            table.rows.push(std::iter::once(method).chain(cells).collect());
+        }
+    }
+    (!table.rows.is_empty()).then_some(table)
+}
+
+/// Lines that differ in one setting, each beside the first.
+pub(crate) fn of_comparison(setting: Setting, comparison: &Comparison<'_>) -> Table {
+    let mut head = vec![setting.column(), "bytes", "bits/byte"];
+    let has_adapter = comparison.members.iter().any(|member| adapter_bytes(member.measures) > 0);
+    if setting != Setting::InputBytes {
+        head.push("size, % of the first");
+    }
+    if has_adapter {
+        head.extend(["adapter's bytes", "sum, % of the first"]);
+    }
+    head.extend([
+        "compress s",
+        "decompress s",
+        "compress KB/s",
+        "decompress KB/s",
+        "speed, of the first",
+        "tokens/s",
+        "peak MB",
+    ]);
+    let mut table = Table::new(&head);
+    let Some(first) = comparison.members.first() else { return table };
+    let first_speed = speed(first.line, first.measures.compress.seconds);
+    let first_bytes = first.measures.archive_bytes.max(1) as f64;
+    for member in &comparison.members {
+        let (line, measures) = (member.line, member.measures);
+        let [bytes, _, bits] = sizes(line, measures);
+        let mut row = vec![member.value.clone(), bytes, bits];
+        let percent = |bytes: u64| format!("{:.2}", 100.0 * bytes as f64 / first_bytes);
+        if setting != Setting::InputBytes {
+            row.push(percent(measures.archive_bytes));
+        }
+        if has_adapter {
+            let adapter = adapter_bytes(measures);
+            row.push(grouped(adapter));
+            row.push(percent(measures.archive_bytes + adapter));
+        }
+        row.extend(times(line, measures));
+        row.push(three_digits(speed(line, measures.compress.seconds) / first_speed));
+        row.push(tokens_per_second(measures));
+        row.push(megabytes(measures));
+        table.rows.push(row);
+    }
+    table
+}
+
+/// Bytes of the adapter that a decoder needs beside the archive.
+pub(crate) fn adapter_bytes(measures: &Measures) -> u64 {
+    measures.finezip.as_ref().and_then(|told| told.adapter_bytes).unwrap_or(0)
+}
+
+/// What the model's distributions are worth, whatever codes under them.
+pub(crate) fn of_distributions(lines: &[&Line]) -> Option<Table> {
+    let mut table = Table::new(&[
+        "text",
+        "model",
+        "tokens",
+        "bits/token",
+        "rank 0, %",
+        "ranks 0 to 15, %",
+        "ideal bytes",
+        "arithmetic coding",
+        "overhead, %",
+    ]);
+    table.text_columns = 2;
+    for (line, measured) in lines.iter().filter_map(|line| Some((line, distributions(line)?))) {
+        let share = |part: u64| format!("{:.1}", 100.0 * part as f64 / measured.tokens as f64);
+        let over = measured.payload_bytes as f64 / measured.ideal_bytes - 1.0;
+        table.rows.push(vec![
+            line.input.name.clone(),
+            model_text(line),
+            grouped(measured.tokens),
+            format!("{:.3}", 8.0 * measured.ideal_bytes / measured.tokens as f64),
+            share(measured.rank_0),
+            share(measured.ranks_0_to_15),
+            grouped(measured.ideal_bytes.round() as u64),
+            grouped(measured.payload_bytes),
+            format!("{:+.3}", 100.0 * over),
+        ]);
+    }
+    (!table.rows.is_empty()).then_some(table)
+}
+
+/// The distributions that a line measured, if any tokens were.
+pub(crate) fn distributions(line: &Line) -> Option<&Distributions> {
+    let Method::Ideal(_) = line.method else { return None };
+    let measured = line.measures()?.finezip.as_ref()?.distributions.as_ref()?;
+    (measured.tokens > 0 && measured.ideal_bytes > 0.0).then_some(measured)
+}
+
+/// The configuration of an ideal line without what all have.
+pub(crate) fn model_text(line: &Line) -> String {
+    let label = line.method.label();
+    label.trim_start_matches("ideal finezip ").replace(" ac", "")
+}
+
+/// What failed, and why.
+pub(crate) fn of_failures(lines: &[&Line]) -> Option<Table> {
+    let mut table = Table::new(&["text", "method", "error"]);
+    table.text_columns = 3;
+    for line in lines {
+        if let Outcome::Failed { error } = &line.outcome {
+            table.rows.push(vec![line.input.name.clone(), line.method.label(), error.clone()]);
+        }
+    }
+    (!table.rows.is_empty()).then_some(table)
+}

@@ -1,0 +1,254 @@
+//! One cell: compress, decompress, compare, several times over.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::child::{self, Cost, Job};
+use super::config::{CommandLine, CommandLines, Finezip, Method, is_path};
+use super::inputs::{compare, hash_file};
+use super::results::{FinezipMeasures, Measures};
+
+/// What cells are run with.
+pub(crate) struct Bench {
+    /// finezip-cli.
+    pub(crate) cli: PathBuf,
+    /// This binary, which holds the peers.
+    pub(crate) own: PathBuf,
+    /// A folder for archives and outputs.
+    pub(crate) folder: PathBuf,
+    /// Runs of each cell.
+    pub(crate) repeats: usize,
+    /// The longest that one process may take.
+    pub(crate) timeout: Duration,
+}
+
+impl Bench {
+    /// Runs a cell over the text at `input`.
+    pub(crate) fn run(&self, method: &Method, input: &Path) -> Result<Measures> {
+        match method {
+            Method::Finezip(finezip) => self.finezip(finezip, input),
+            Method::Ideal(finezip) => self.ideal(finezip, input),
+            Method::Peer { name } => self.peer(name, input),
+            Method::Command { lines, .. } => self.command(lines, input),
+        }
+    }
+
+    /// Runs one process to its end, for what it does and not for what it costs.
+    pub(crate) fn once(&self, job: &Job) -> Result<Cost> {
+        child::run(job, &self.folder, self.timeout)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Compresses with `there` to `archive`, decompresses with `back`, and compares; the median
+    /// costs, and the last archive.
+    fn round_trips(
+        &self,
+        input: &Path,
+        archive: &Path,
+        there: &Job,
+        back: &Job,
+    ) -> Result<Measures> {
+        let output = self.path("output");
+        let (mut compress, mut decompress) = (Vec::new(), Vec::new());
+        for _ in 0..self.repeats {
+            for leftover in [archive, &output] {
+                if leftover.exists() {
+                    fs::remove_file(leftover)?;
+                }
+            }
+            compress.push(self.once(there).context("compressing")?);
+            decompress.push(self.once(back).context("decompressing")?);
+            compare(input, &output)?;
+        }
+        let (archive_sha256, archive_bytes) = hash_file(archive).context("the archive")?;
+        Ok(Measures {
+            archive_bytes,
+            archive_sha256,
+            compress: median(compress),
+            decompress: Some(median(decompress)),
+            repeats: self.repeats,
+            finezip: None,
+        })
+    }
+
+    fn compress_job(&self, finezip: &Finezip, input: &Path) -> Job {
+        Job::new(&self.cli)
+            .arguments(["compress", "-q", "-f", "--offline", "--statistics"])
+            .argument(self.path("statistics"))
+            .arguments(["-o".into(), self.path("archive").into_os_string()])
+            .arguments(finezip.arguments())
+            .argument(input)
+    }
+
+    fn finezip(&self, finezip: &Finezip, input: &Path) -> Result<Measures> {
+        let mut back = Job::new(&self.cli)
+            .arguments(["decompress", "-q", "-f", "-o"])
+            .argument(self.path("output"))
+            .arguments(finezip.machine_arguments());
+        if finezip.has_model() && is_path(&finezip.model) {
+            back = back.arguments(["--model", &finezip.model]);
+        }
+        if let Some(adapter) = &finezip.adapter {
+            back = back.arguments(["--adapter", adapter]);
+        }
+        let back = back.argument(self.path("archive"));
+        let there = self.compress_job(finezip, input);
+        let mut measures = self.round_trips(input, &self.path("archive"), &there, &back)?;
+        let adapter_bytes =
+            finezip.adapter.as_deref().map(Path::new).map(weight_bytes).transpose()?;
+        measures.finezip = Some(FinezipMeasures { adapter_bytes, ..self.told()? });
+        Ok(measures)
+    }
+
+    /// Compresses once more, with what slows it down.
+    fn ideal(&self, finezip: &Finezip, input: &Path) -> Result<Measures> {
+        let job = self.compress_job(finezip, input).argument("--ideal");
+        let compress = self.once(&job)?;
+        let (archive_sha256, archive_bytes) = hash_file(&self.path("archive"))?;
+        let told = self.told()?;
+        Ok(Measures {
+            archive_bytes,
+            archive_sha256,
+            compress,
+            decompress: None,
+            repeats: 1,
+            finezip: Some(told),
+        })
+    }
+
+    /// What finezip-cli tells of the archive and of the last run.
+    fn told(&self) -> Result<FinezipMeasures> {
+        let list = self.path("list");
+        let job = Job {
+            stdout: Some(list.clone()),
+            ..Job::new(&self.cli).arguments(["list", "--json"]).argument(self.path("archive"))
+        };
+        self.once(&job).context("listing the archive")?;
+        let listed: Value = serde_json::from_slice(&fs::read(&list)?).context("list --json")?;
+        let members = listed[0]["members"].as_array().context("list --json shows no members")?;
+        let mut told = FinezipMeasures::default();
+        for member in members {
+            told.language = Some(member["language"].clone()).filter(|language| !language.is_null());
+            for frame in member["frames"].as_array().into_iter().flatten() {
+                let method = frame["method"].as_str().unwrap_or("unknown").to_owned();
+                *told.frames.entry(method).or_default() += 1;
+                told.tokens += frame["tokens"].as_u64().unwrap_or(0);
+                told.lanes = told.lanes.or(frame["lanes"].as_u64());
+            }
+        }
+        let statistics: Value =
+            serde_json::from_slice(&fs::read(self.path("statistics"))?).context("--statistics")?;
+        let seconds = |key: &str| statistics[key].as_f64().unwrap_or(f64::NAN);
+        told.work_seconds = seconds("seconds");
+        told.engine_seconds = seconds("engine_seconds");
+        told.coder_seconds = seconds("coder_seconds");
+        told.distributions = serde_json::from_value(statistics["measured"].clone())?;
+        Ok(told)
+    }
+
+    fn peer(&self, name: &str, input: &Path) -> Result<Measures> {
+        let job = |direction: &str, from: &Path, to: &str| {
+            Job::new(&self.own)
+                .arguments(["peer", direction, name])
+                .argument(from)
+                .argument(self.path(to))
+        };
+        let archive = self.path("archive");
+        let there = job("compress", input, "archive");
+        let back = job("decompress", &archive, "output");
+        self.round_trips(input, &archive, &there, &back)
+    }
+
+    fn command(&self, lines: &CommandLines, input: &Path) -> Result<Measures> {
+        let model = match &lines.model {
+            Some(name) => self.model_path(name)?,
+            None => PathBuf::new(),
+        };
+        let program = lines.program().context("not on the PATH any more")?;
+        let (archive, output) = (self.path(&lines.archive), self.path("output"));
+        let places = [
+            ("{input}", input),
+            ("{archive}", &archive),
+            ("{output}", &output),
+            ("{model}", &model),
+        ];
+        let job = |line: &CommandLine, from: &Path, to: &Path| Job {
+            stdin: line.stdin.then(|| from.to_owned()),
+            stdout: line.stdout.then(|| to.to_owned()),
+            ..Job::new(&program)
+                .arguments(line.arguments.iter().map(|argument| replaced(argument, &places)))
+        };
+        let there = job(&lines.compress, input, &archive);
+        let back = job(&lines.decompress, &archive, &output);
+        self.round_trips(input, &archive, &there, &back)
+    }
+
+    fn model_path(&self, name: &str) -> Result<PathBuf> {
+        let to = self.path("model-path");
+        let job = Job {
+            stdout: Some(to.clone()),
+            ..Job::new(&self.cli).arguments(["models", "path", name])
+        };
+        self.once(&job).with_context(|| format!("the model {name}"))?;
+        let path = fs::read_to_string(&to)?;
+        if path.trim().is_empty() {
+            bail!("finezip-cli knows no path of the model {name}");
+        }
+        Ok(PathBuf::from(path.trim()))
+    }
+}
+
+/// Bytes of an adapter: a file, or the safetensors files of a folder.
+fn weight_bytes(path: &Path) -> Result<u64> {
+    let at = || path.display().to_string();
+    if path.is_file() {
+        return Ok(fs::metadata(path).with_context(at)?.len());
+    }
+    let mut total = 0;
+    for entry in fs::read_dir(path).with_context(at)? {
+        let entry = entry.with_context(at)?;
+        if entry.path().extension().is_some_and(|extension| extension == "safetensors") {
+            total += entry.metadata().with_context(at)?.len();
+        }
+    }
+    Ok(total)
+}
+
+fn replaced(argument: &str, places: &[(&str, &Path)]) -> String {
+    places.iter().fold(argument.to_owned(), |argument, (mark, path)| {
+        argument.replace(mark, &path.to_string_lossy())
+    })
+}
+
+/// The run whose wall clock is the median, the lower one of two.
+fn median(mut costs: Vec<Cost>) -> Cost {
+    costs.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+    costs.get(costs.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        let cost = |seconds| Cost { seconds, ..Cost::default() };
+        assert_eq!(median(vec![cost(3.0), cost(1.0), cost(2.0)]), cost(2.0));
+        assert_eq!(median(vec![cost(2.0), cost(1.0)]), cost(1.0));
+        assert_eq!(median(vec![cost(2.0)]), cost(2.0));
+    }
+
+    #[test]
+    fn marks_become_paths() {
+        let places = [("{input}", Path::new("/a/b"))];
+        assert_eq!(replaced("--from={input}", &places), "--from=/a/b");
+        assert_eq!(replaced("plain", &places), "plain");
+    }
+}

@@ -1,0 +1,257 @@
+//! What a cell is: everything that decides what is measured.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// What compresses.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Method {
+    /// finezip-cli.
+    Finezip(Finezip),
+    /// finezip-cli with arithmetic coding, compressing only, to measure the model's distributions.
+    Ideal(Finezip),
+    /// A byte compressor that is linked in, such as `zstd-19`.
+    Peer {
+        /// Its name.
+        name: String,
+    },
+    /// A program of the PATH.
+    Command {
+        /// Its name in the table of commands.
+        name: String,
+        /// The command lines.
+        lines: CommandLines,
+    },
+}
+
+/// Options of finezip-cli; `None` leaves the choice to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Finezip {
+    /// A name, a path, or `none`.
+    pub(crate) model: String,
+    /// A folder with an adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) adapter: Option<String>,
+    /// `exact` or `candle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) engine: Option<String>,
+    /// `int8`, `int4` or `f32`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<String>,
+    /// `ac`, `mixer-2` to `mixer-9`, `rank-zlib` and so on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) coder: Option<String>,
+    /// `rolling`, `chunk-reset` or `fixed-window`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) schedule: Option<String>,
+    /// Tokens the model sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<u64>,
+    /// Lanes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<u64>,
+    /// Bytes of text in a frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) frame_bytes: Option<u64>,
+    /// Threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) threads: Option<u64>,
+    /// More options of `compress`, as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) options: Vec<String>,
+}
+
+impl Finezip {
+    /// The options of `finezip-cli compress`.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["--model".to_owned(), self.model.clone()];
+        let mut add = |option: &str, value: Option<String>| {
+            if let Some(value) = value {
+                arguments.push(option.to_owned());
+                arguments.push(value);
+            }
+        };
+        add("--adapter", self.adapter.clone());
+        add("--engine", self.engine.clone());
+        add("--precision", self.precision.clone());
+        add("--schedule", self.schedule.clone());
+        add("--context", self.context.map(|tokens| tokens.to_string()));
+        add("--batch", self.batch.map(|lanes| lanes.to_string()));
+        add("--frame-size", self.frame_bytes.map(|bytes| bytes.to_string()));
+        match self.coder.as_deref().map(|coder| coder.split_once('-').unwrap_or((coder, ""))) {
+            None => {}
+            Some(("mixer", level)) if !level.is_empty() => arguments.push(format!("-{level}")),
+            Some(("rank", backend)) if !backend.is_empty() => {
+                arguments.extend(["--coder", "rank", "--rank-backend", backend].map(Into::into));
+            }
+            Some((name, _)) => arguments.extend(["--coder", name].map(Into::into)),
+        }
+        arguments.extend(self.machine_arguments());
+        arguments.extend(self.options.iter().cloned());
+        arguments
+    }
+
+    /// The options that reading takes as well.
+    pub(crate) fn machine_arguments(&self) -> Vec<String> {
+        self.threads.map(|threads| format!("-T{threads}")).into_iter().collect()
+    }
+
+    /// The same distributions, whatever codes under them.
+    pub(crate) fn distributions(&self) -> Self {
+        Self { coder: Some("ac".into()), ..self.clone() }
+    }
+
+    /// What is named by path, so that its content is not said by its name.
+    pub(crate) fn paths(&self) -> Vec<&str> {
+        let model = Some(self.model.as_str()).filter(|model| self.has_model() && is_path(model));
+        model.into_iter().chain(self.adapter.as_deref()).collect()
+    }
+
+    /// Whether a language model takes part.
+    pub(crate) fn has_model(&self) -> bool {
+        self.model != "none"
+    }
+}
+
+/// Whether finezip-cli takes a model's text for a path: one that lies there.
+pub(crate) fn is_path(model: &str) -> bool {
+    Path::new(model).exists()
+}
+
+/// How a program of the PATH is called. In arguments, `{input}`, `{archive}`, `{output}` and
+/// `{model}` become paths.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CommandLines {
+    /// The program's names, of which the first on the PATH is taken.
+    pub(crate) programs: Vec<String>,
+    /// How it compresses.
+    pub(crate) compress: CommandLine,
+    /// How it decompresses.
+    pub(crate) decompress: CommandLine,
+    /// What the archive must be called, for programs that look at names.
+    #[serde(default = "archive")]
+    pub(crate) archive: String,
+    /// The arguments that make it say its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<Vec<String>>,
+    /// The finezip model whose file is `{model}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<String>,
+}
+
+fn archive() -> String {
+    "archive".into()
+}
+
+impl CommandLines {
+    /// Where the program lies, if the PATH has it.
+    pub(crate) fn program(&self) -> Option<PathBuf> {
+        let folders = std::env::var_os("PATH")?;
+        self.programs.iter().find_map(|program| {
+            let mut places = std::env::split_paths(&folders).map(|folder| folder.join(program));
+            places.find(|path| path.is_file())
+        })
+    }
+}
+
+/// One direction of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CommandLine {
+    /// Its arguments.
+    pub(crate) arguments: Vec<String>,
+    /// Whether what is read comes by standard input.
+    #[serde(default)]
+    pub(crate) stdin: bool,
+    /// Whether what is written goes to standard output.
+    #[serde(default)]
+    pub(crate) stdout: bool,
+}
+
+impl Method {
+    /// A short description, for people.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Peer { name } | Self::Command { name, .. } => name.clone(),
+            Self::Ideal(finezip) => format!("ideal {}", finezip.label()),
+            Self::Finezip(finezip) => finezip.label(),
+        }
+    }
+
+    /// The configuration of finezip, if it is that.
+    pub(crate) fn finezip(&self) -> Option<&Finezip> {
+        match self {
+            Self::Finezip(finezip) => Some(finezip),
+            _ => None,
+        }
+    }
+}
+
+impl Finezip {
+    /// A short description: `finezip` and whatever is set.
+    pub(crate) fn label(&self) -> String {
+        let mut parts = vec!["finezip".to_owned(), self.model_label()];
+        let mut add = |part: Option<String>| parts.extend(part);
+        add(self.coder.clone());
+        add(self.engine.clone().filter(|engine| engine != "exact"));
+        add(self.precision.clone());
+        add(self.schedule.clone());
+        add(self.context.map(|tokens| format!("context {tokens}")));
+        add(self.batch.map(|lanes| format!("batch {lanes}")));
+        add(self.frame_bytes.map(|bytes| format!("frames of {bytes}")));
+        add(self.threads.map(|threads| format!("-T{threads}")));
+        parts.extend(self.options.iter().cloned());
+        parts.join(" ")
+    }
+
+    /// The model and its adapter, without folders.
+    pub(crate) fn model_label(&self) -> String {
+        let last = |path: &str| {
+            path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned()
+        };
+        match &self.adapter {
+            Some(adapter) => format!("{} + {}", last(&self.model), last(adapter)),
+            None => last(&self.model),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_those_of_the_command_line() {
+        let finezip = Finezip {
+            model: "m".into(),
+            coder: Some("rank-bzip2".into()),
+            context: Some(7),
+            threads: Some(2),
+            options: vec!["--learn".into()],
+            ..Finezip::default()
+        };
+        let joined = finezip.arguments().join(" ");
+        assert_eq!(joined, "--model m --context 7 --coder rank --rank-backend bzip2 -T2 --learn");
+        let level = Finezip { coder: Some("mixer-9".into()), ..Finezip::default() };
+        assert_eq!(level.arguments(), ["--model", "", "-9"]);
+        let usual = Finezip { coder: Some("mixer".into()), ..Finezip::default() };
+        assert_eq!(usual.arguments(), ["--model", "", "--coder", "mixer"]);
+        assert_eq!(finezip.distributions().coder.as_deref(), Some("ac"));
+    }
+
+    #[test]
+    fn labels_name_what_is_set() {
+        let finezip = Finezip {
+            model: "/a/base.gguf".into(),
+            adapter: Some("runs/law/".into()),
+            engine: Some("candle".into()),
+            batch: Some(8),
+            ..Finezip::default()
+        };
+        assert_eq!(finezip.label(), "finezip base.gguf + law candle batch 8");
+    }
+}

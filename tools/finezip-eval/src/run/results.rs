@@ -1,0 +1,273 @@
+//! The file of results: one JSON object a line, on the disk before the next cell begins.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::child::Cost;
+use super::config::Method;
+use super::inputs::Text;
+use super::machine::Machine;
+use crate::text::hex;
+
+/// What was measured, as read from its binary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tool {
+    /// The binary's file name.
+    pub(crate) name: String,
+    /// What it says to `--version`, if it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    /// SHA-256 of the binary.
+    pub(crate) sha256: String,
+}
+
+/// A line of results.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Line {
+    /// The hash of all that decides what is measured.
+    pub(crate) key: String,
+    /// What compressed.
+    pub(crate) method: Method,
+    /// What was compressed.
+    pub(crate) input: Text,
+    /// With what.
+    pub(crate) tool: Tool,
+    /// SHA-256 of what the method names by path: a model, an adapter.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) weights: BTreeMap<String, String>,
+    /// Where.
+    pub(crate) machine: Machine,
+    /// When it was done, in seconds since 1970.
+    pub(crate) unix_time: u64,
+    /// What came of it.
+    pub(crate) outcome: Outcome,
+}
+
+/// What came of a cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// The text came back.
+    Done(Box<Measures>),
+    /// It did not, or something else went wrong.
+    Failed {
+        /// What.
+        error: String,
+    },
+}
+
+/// What was measured of a cell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Measures {
+    /// Size of the archive.
+    pub(crate) archive_bytes: u64,
+    /// SHA-256 of the archive.
+    pub(crate) archive_sha256: String,
+    /// Compressing: the median run.
+    pub(crate) compress: Cost,
+    /// Decompressing, unless it was not part of the cell: the median run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) decompress: Option<Cost>,
+    /// How many runs there were.
+    pub(crate) repeats: usize,
+    /// What finezip-cli tells of its archive and its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) finezip: Option<FinezipMeasures>,
+}
+
+/// What finezip-cli tells.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FinezipMeasures {
+    /// Tokens coded by the model.
+    pub(crate) tokens: u64,
+    /// Lanes of the first frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lanes: Option<u64>,
+    /// Frames of each method.
+    pub(crate) frames: BTreeMap<String, u64>,
+    /// Compressing without starting and opening the model.
+    pub(crate) work_seconds: f64,
+    /// Of that, computing logits.
+    pub(crate) engine_seconds: f64,
+    /// Of that, coding.
+    pub(crate) coder_seconds: f64,
+    /// The archive's description of model, engine, schedule and coder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) language: Option<serde_json::Value>,
+    /// Bytes of the adapter's files, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) adapter_bytes: Option<u64>,
+    /// Ideal code length, ranks and positions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) distributions: Option<Distributions>,
+}
+
+/// What `compress --ideal --statistics` measures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Distributions {
+    /// Tokens measured.
+    pub(crate) tokens: u64,
+    /// Sum of `-log2 p(token)`, in bytes.
+    pub(crate) ideal_bytes: f64,
+    /// What arithmetic coding made of them.
+    pub(crate) payload_bytes: u64,
+    /// Tokens of rank 0.
+    pub(crate) rank_0: u64,
+    /// Tokens of ranks 0 to 15.
+    pub(crate) ranks_0_to_15: u64,
+    /// By place in the lane, in powers of two.
+    pub(crate) positions: Vec<Position>,
+}
+
+/// Tokens at places `from` up to the next one's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// The first place.
+    pub(crate) from: u64,
+    /// How many tokens there are.
+    pub(crate) tokens: u64,
+    /// Sum of `-log2 p(token)`.
+    pub(crate) ideal_bits: f64,
+}
+
+impl Line {
+    /// What was measured, if all went well.
+    pub(crate) fn measures(&self) -> Option<&Measures> {
+        match &self.outcome {
+            Outcome::Done(measures) => Some(measures),
+            Outcome::Failed { .. } => None,
+        }
+    }
+}
+
+/// The key of a cell: SHA-256 of everything that decides what is measured.
+pub(crate) fn key(
+    method: &Method,
+    input: &Text,
+    tool: &Tool,
+    weights: &BTreeMap<String, String>,
+    machine: &Machine,
+    repeats: usize,
+) -> Result<String> {
+    let parts = (method, &input.sha256, &tool.sha256, weights, machine, repeats);
+    let parts = serde_json::to_vec(&parts)?;
+    Ok(hex(&Sha256::digest(parts)))
+}
+
+/// Reads results. Of lines with one key the last one counts, in the place of the first; a last
+/// line that was cut off is passed over.
+pub(crate) fn read(path: &Path) -> Result<Vec<Line>> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let mut lines: Vec<Line> = Vec::new();
+    let mut places = HashMap::new();
+    for (number, text) in whole.lines().enumerate() {
+        let line: Line = serde_json::from_str(text)
+            .with_context(|| format!("{}, line {}", path.display(), number + 1))?;
+        match places.get(&line.key).and_then(|&place: &usize| lines.get_mut(place)) {
+            Some(earlier) => *earlier = line,
+            None => {
+                places.insert(line.key.clone(), lines.len());
+                lines.push(line);
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// Adds lines to a file.
+pub(crate) struct Results(File);
+
+impl Results {
+    /// Opens the file to add lines, without one at its end that was cut off.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let at = || path.display().to_string();
+        let file = OpenOptions::new().create(true).append(true).open(path).with_context(at)?;
+        let bytes = fs::read(path).with_context(at)?;
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        if whole < bytes.len() {
+            file.set_len(whole as u64).with_context(at)?;
+        }
+        Ok(Self(file))
+    }
+
+    /// Adds a line, which is on the disk when this returns.
+    pub(crate) fn add(&mut self, line: &Line) -> Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.0.write_all(&text).context("writing a result")?;
+        self.0.sync_data().context("writing a result")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(key: &str, error: &str) -> Line {
+        Line {
+            key: key.into(),
+            method: Method::Peer { name: "zlib-9".into() },
+            input: Text { name: "a".into(), file: "a".into(), bytes: 3, sha256: "00".into() },
+            tool: Tool { name: "t".into(), version: None, sha256: "11".into() },
+            weights: BTreeMap::new(),
+            machine: Machine::default(),
+            unix_time: 5,
+            outcome: Outcome::Failed { error: error.into() },
+        }
+    }
+
+    #[test]
+    fn lines_come_back_the_last_of_a_key_and_none_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results");
+        let mut results = Results::open(&path).unwrap();
+        for (key, error) in [("a", "one"), ("b", "two"), ("a", "three")] {
+            results.add(&line(key, error)).unwrap();
+        }
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, [&whole[..], b"{\"key\":\"c\""].concat()).unwrap();
+        assert_eq!(read(&path).unwrap(), [line("a", "three"), line("b", "two")]);
+        let mut results = Results::open(&path).unwrap();
+        results.add(&line("c", "four")).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn keys_change_with_all_that_counts() {
+        let base = line("", "");
+        let of = |line: &Line, repeats| {
+            let Line { method, input, tool, weights, machine, .. } = line;
+            key(method, input, tool, weights, machine, repeats).unwrap()
+        };
+        let mut keys = vec![of(&base, 1), of(&base, 2)];
+        let mut other = base.clone();
+        other.method = Method::Peer { name: "xz-9e".into() };
+        keys.push(of(&other, 1));
+        other = base.clone();
+        other.input.sha256 = "01".into();
+        keys.push(of(&other, 1));
+        other = base.clone();
+        other.tool.sha256 = "12".into();
+        keys.push(of(&other, 1));
+        other = base.clone();
+        other.machine.cores = 7;
+        keys.push(of(&other, 1));
+        other = base.clone();
+        other.weights.insert("adapter".into(), "13".into());
+        keys.push(of(&other, 1));
+        let distinct: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
+        // A name is not content, and time does not count.
+        other = base.clone();
+        other.input.name = "b".into();
+        other.unix_time = 6;
+        assert_eq!(of(&other, 1), of(&base, 1));
+    }
+}

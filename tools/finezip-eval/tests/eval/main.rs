@@ -1,0 +1,329 @@
+//! The real binary over real processes: grids, resuming, failures, packages, reports.
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Sandbox, cli, zip_of};
+
+/// A grid over a small text: peers, a program that loses a byte, and finezip-cli without and with
+/// a model.
+const GRID: &str = r#"
+[inputs]
+text = { file = "text" }
+start = { file = "text", bytes = 600 }
+missing = { file = "missing" }
+
+[commands.liar]
+programs = ["sh"]
+compress = { arguments = ["-c", "cp '{input}' '{archive}'"] }
+decompress = { arguments = ["-c", "tr e o < '{archive}' > '{output}'"] }
+
+[commands.absent]
+programs = ["no-such-program-anywhere"]
+compress = { arguments = [] }
+decompress = { arguments = [] }
+
+[[peers]]
+inputs = ["text"]
+methods = ["zlib-9", "ppmd-o6", "liar", "absent"]
+
+[[peers]]
+inputs = ["missing"]
+methods = ["zlib-9"]
+
+[[finezip]]
+inputs = ["text", "start"]
+models = ["none"]
+
+[[finezip]]
+inputs = ["start"]
+models = ["small.gguf"]
+coders = ["ac", "rank-bzip2"]
+schedules = ["", "chunk-reset"]
+contexts = [32]
+ideal = true
+"#;
+
+/// Cells of [`GRID`] that are run: three peers, one without input, two without a model; with it
+/// two coders in two schedules, and two ideal ones.
+const CELLS: usize = 3 + 1 + 2 + 4 + 2;
+
+fn prepared() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let text = include_bytes!("../../../../fixtures/texts/alice.txt");
+    sandbox.write("text", &text[..3000.min(text.len())]);
+    sandbox.write("small.gguf", finezip_models::seeded::SeededModel::default().to_gguf().unwrap());
+    sandbox.write("grid.toml", GRID);
+    sandbox
+}
+
+fn run(sandbox: &Sandbox, more: &[&str]) -> (Option<i32>, String) {
+    let cli = cli();
+    let arguments = ["run", "grid.toml", "--data", ".", "--cli", cli.to_str().unwrap()];
+    let ran = sandbox.run(&[&arguments, more].concat());
+    (ran.code, ran.stderr)
+}
+
+fn lines(sandbox: &Sandbox) -> Vec<Value> {
+    let text = String::from_utf8(sandbox.read("results.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_grid_is_worked_through_resumed_and_reported() {
+    let sandbox = prepared();
+    let (code, said) = run(&sandbox, &["--dry-run"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!sandbox.path("results.jsonl").exists());
+
+    let (code, said) = run(&sandbox, &[]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("left out, not on the PATH: text: absent"), "{said}");
+    let all = lines(&sandbox);
+    assert_eq!(all.len(), CELLS, "{said}");
+    let failed: Vec<&Value> =
+        all.iter().filter(|line| line["outcome"]["status"] == "failed").collect();
+    assert_eq!(failed.len(), 2, "{said}");
+    let error = |line: &Value| line["outcome"]["error"].as_str().unwrap().to_owned();
+    assert!(error(failed[0]).contains("differs from the text at byte"), "{}", error(failed[0]));
+    assert!(error(failed[1]).contains("file missing of input missing"), "{}", error(failed[1]));
+    measures_are_plausible(&all);
+
+    // All but the first three lines and a half are lost.
+    let text = String::from_utf8(sandbox.read("results.jsonl")).unwrap();
+    let kept: usize = text.split_inclusive('\n').take(3).map(str::len).sum();
+    sandbox.write("results.jsonl", &text.as_bytes()[..kept + 40]);
+    let (code, said) = run(&sandbox, &[]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("3 settled before"), "{said}");
+    let again = lines(&sandbox);
+    assert_eq!(again.len(), CELLS);
+    for (before, after) in all.iter().zip(&again) {
+        for part in ["key", "method", "input"] {
+            assert_eq!(before[part], after[part]);
+        }
+        let hash = "/outcome/archive_sha256";
+        assert_eq!(before.pointer(hash), after.pointer(hash));
+    }
+
+    // All is settled, failures too, until they are to be tried again.
+    let (code, said) = run(&sandbox, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("0 cells done, 0 failed, {CELLS} settled")), "{said}");
+    let (code, said) = run(&sandbox, &["--retry"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert_eq!(lines(&sandbox).len(), CELLS + 2);
+
+    let ran = sandbox.run(&["report", "results.jsonl", "--markdown", "r.md", "--html", "r.html"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report = String::from_utf8(sandbox.read("r.md")).unwrap();
+    for part in ["## Cells that failed", "| liar |", "## Coders", "## Schedules", "rank-bzip2"] {
+        assert!(report.contains(part), "{part} is not in {report}");
+    }
+    let picture = sandbox.read("plots/positions.png");
+    assert!(picture.starts_with(b"\x89PNG"));
+    let page = String::from_utf8(sandbox.read("r.html")).unwrap();
+    assert!(page.contains("<svg") && !page.contains("src="), "not self-contained");
+}
+
+/// What was measured of the cells that went well.
+fn measures_are_plausible(lines: &[Value]) {
+    for line in lines.iter().filter(|line| line["outcome"]["status"] == "done") {
+        let outcome = &line["outcome"];
+        assert!(outcome["archive_bytes"].as_u64().unwrap() > 10, "{line}");
+        assert!(outcome["compress"]["seconds"].as_f64().unwrap() > 0.0, "{line}");
+        assert!(outcome["compress"]["peak_bytes"].as_u64().unwrap() > 500_000, "{line}");
+        let kind = line["method"]["kind"].as_str().unwrap();
+        assert_eq!(outcome["decompress"].is_null(), kind == "ideal", "{line}");
+        if kind == "ideal" {
+            let measured = &outcome["finezip"]["distributions"];
+            let number = |key: &str| measured[key].as_f64().unwrap();
+            assert!(number("ideal_bytes") <= number("payload_bytes"), "{line}");
+            assert!(number("rank_0") <= number("ranks_0_to_15"), "{line}");
+        }
+        if line["method"]["model"] == "small.gguf" {
+            assert!(outcome["finezip"]["work_seconds"].as_f64().unwrap() > 0.0, "{line}");
+        }
+    }
+}
+
+/// A program that takes finezip-cli's place: it copies, and writes down how it was called.
+#[cfg(unix)]
+const RECORDER: &str = r#"#!/bin/sh
+echo "$*" >> calls
+command=$1
+for last; do :; done
+while [ $# -gt 0 ]; do
+    case $1 in
+        -o) output=$2 ;;
+        --statistics) echo '{"seconds": 1, "engine_seconds": 1, "coder_seconds": 0}' > "$2" ;;
+    esac
+    shift
+done
+case $command in
+    --version) echo recorder 1 ;;
+    list) echo '[{"members": [{"frames": [{"method": "model", "tokens": 9, "lanes": 2}]}]}]' ;;
+    compress | decompress) if [ "$output" ]; then cp "$last" "$output"; fi ;;
+esac
+"#;
+
+#[cfg(unix)]
+#[test]
+fn an_adapter_is_given_both_ways_counted_and_part_of_the_key() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let sandbox = Sandbox::new();
+    sandbox.write("recorder", RECORDER);
+    fs::set_permissions(sandbox.path("recorder"), fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.write("text", "some text");
+    sandbox.write("adapters/law/adapter_model.safetensors", [7; 40]);
+    sandbox.write("adapters/law/adapter_config.json", "{}");
+    let grid = "[inputs]\ntext = { file = \"text\" }\n[[finezip]]\ninputs = [\"text\"]\n\
+        models = [\"m\"]\nadapters = [\"\", \"adapters/law\"]\ncoders = [\"ac\"]\n";
+    sandbox.write("grid.toml", grid);
+    let run = || {
+        let ran = sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran.stderr
+    };
+    assert!(run().contains("2 cells done"));
+    let all = lines(&sandbox);
+    let adapter = |line: &Value| line.pointer("/outcome/finezip/adapter_bytes").cloned();
+    assert_eq!(all.iter().map(adapter).collect::<Vec<_>>(), [None, Some(40.into())]);
+    assert_eq!(all[1]["weights"]["adapters/law"].as_str().unwrap().len(), 64);
+    let calls = String::from_utf8(sandbox.read("calls")).unwrap();
+    for command in ["compress -q -f", "decompress"] {
+        let adapted: Vec<bool> = calls
+            .lines()
+            .filter(|call| call.starts_with(command))
+            .map(|call| call.contains("--adapter adapters/law"))
+            .collect();
+        assert_eq!(adapted, [false, true], "{command}: {calls}");
+    }
+    // Other weights under the same name are another cell; the one without them is settled.
+    sandbox.write("adapters/law/adapter_model.safetensors", [8; 40]);
+    assert!(run().contains("1 cells done, 0 failed, 1 settled"));
+
+    let ran = sandbox.run(&["report", "results.jsonl", "--markdown", "r.md"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report = String::from_utf8(sandbox.read("r.md")).unwrap();
+    assert!(report.contains("plots/adapters.svg") && report.contains("m + law"), "{report}");
+}
+
+#[test]
+fn one_command_fetches_runs_and_reports() {
+    let sandbox = prepared();
+    let before = "# By hand\n\nKept.\n\n<!-- finezip-eval report: begin -->\nOld.\n\
+        <!-- finezip-eval report: end -->\n\nAlso kept.\n";
+    sandbox.write("docs/results.md", before);
+    let cli = cli();
+    let ran = sandbox.run(&[
+        "all",
+        "grid.toml",
+        "--data",
+        ".",
+        "--cli",
+        cli.to_str().unwrap(),
+        "--only",
+        "text: zlib-9",
+        "--markdown",
+        "docs/results.md",
+        "--html",
+        "docs/results.html",
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report = String::from_utf8(sandbox.read("docs/results.md")).unwrap();
+    assert!(report.starts_with("# By hand\n\nKept.\n"), "{report}");
+    assert!(report.ends_with("\n\nAlso kept.\n"), "{report}");
+    assert!(report.contains("flate2") && !report.contains("Old."), "{report}");
+    assert!(sandbox.path("docs/results.html").is_file());
+}
+
+#[test]
+fn parts_of_a_grid_are_run_alone() {
+    let sandbox = prepared();
+    let (code, said) = run(&sandbox, &["--only", "zlib", "--repeats", "3"]);
+    assert_eq!(code, Some(3), "{said}");
+    let all = lines(&sandbox);
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0]["outcome"]["repeats"], 3);
+}
+
+#[test]
+fn what_cannot_be_begun_says_why() {
+    let sandbox = prepared();
+    for (arguments, said) in [
+        (&["run", "no-grid", "--data", "."][..], "no-grid"),
+        (&["run", "grid.toml", "--data", ".", "--cli", "absent"], "build it with"),
+        (&["report", "absent.jsonl"], "absent.jsonl"),
+        (&["fetch", "out", "--manifest", "grid.toml"], "grid.toml"),
+        (&["peer", "compress", "nothing-9", "text", "out"], "nothing-9 is not linked in"),
+    ] {
+        let ran = sandbox.run(arguments);
+        assert_eq!(ran.code, Some(1), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn packages_become_a_test_set() {
+    let sandbox = Sandbox::new();
+    let members: [(&str, &[u8]); 2] = [("b.txt", b"second"), ("a.txt", b"first")];
+    sandbox.write("packages/p/p-1-py3-none-any.whl", zip_of(&members));
+    let file = |name: &str, bytes: u64, sha256: &str| {
+        format!(
+            "[[files]]\nname = \"{name}\"\nkind = \"prose\"\npackage = \"p\"\n\
+             members = [\"*.txt\"]\nbytes = {bytes}\nsha256 = \"{sha256}\"\n"
+        )
+    };
+    let package = "[packages.p]\nregistry = \"pip\"\nname = \"p\"\nversion = \"1\"\n";
+    let manifest = [package, &file("good", 9, ""), &file("bad", 4, "")].concat();
+    sandbox.write("manifest.toml", manifest);
+    let fetch = ["fetch", "set", "--manifest", "manifest.toml", "--packages", "packages"];
+
+    let pinned = sandbox.run(&[&fetch[..], &["--pin"]].concat());
+    assert_eq!(pinned.code, Some(0), "{}", pinned.stderr);
+    assert_eq!(sandbox.read("set/good"), b"firstseco");
+    let hash = pinned.stderr.lines().find(|line| line.contains("good")).unwrap();
+    let hash = hash.split_whitespace().next().unwrap();
+    fs::remove_dir_all(sandbox.path("set")).unwrap();
+    let manifest = [package, &file("good", 9, hash), &file("bad", 4, hash)].concat();
+    sandbox.write("manifest.toml", manifest);
+
+    let ran = sandbox.run(&fetch);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(ran.stderr.contains("FAILED  bad: SHA-256"), "{}", ran.stderr);
+    assert_eq!(sandbox.read("set/good"), b"firstseco");
+    assert!(!sandbox.path("set/bad").exists());
+    // What is there is not made again, so that no package is needed.
+    fs::remove_dir_all(sandbox.path("packages")).unwrap();
+    let ran = sandbox.run(&[&fetch[..], &["--only", "good"]].concat());
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+}
+
+/// The report of results that never change; `FINEZIP_BLESS=1` writes the golden file anew.
+#[test]
+fn a_report_is_what_it_was() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let sandbox = Sandbox::new();
+    let results = data.join("results.jsonl");
+    let ran = sandbox.run(&["report", results.to_str().unwrap(), "--markdown", "report.md"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let found = String::from_utf8(sandbox.read("report.md")).unwrap();
+    let golden = data.join("report.md");
+    if std::env::var_os("FINEZIP_BLESS").is_some() {
+        fs::write(&golden, &found).unwrap();
+    }
+    assert_eq!(found, fs::read_to_string(&golden).unwrap());
+    for line in found.lines().filter(|line| line.starts_with("![")) {
+        let name = line.rsplit_once("(plots/").unwrap().1.trim_end_matches(".svg)");
+        for extension in ["svg", "png"] {
+            assert!(sandbox.path(&format!("plots/{name}.{extension}")).is_file(), "{name}");
+        }
+    }
+}

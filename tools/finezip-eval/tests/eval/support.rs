@@ -1,0 +1,83 @@
+//! A folder of its own for each test, the binary run in it, and finezip-cli beside it.
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+/// A folder that goes away with the test.
+pub(crate) struct Sandbox(TempDir);
+
+/// What a run left.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stderr: String,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Runs the binary in this folder.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        let output = Command::new(env!("CARGO_BIN_EXE_finezip-eval"))
+            .args(arguments)
+            .current_dir(self.0.path())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        Ran { code: output.status.code(), stderr }
+    }
+}
+
+/// finezip-cli of the same build: it lies beside the binary where the whole workspace was built,
+/// and is built where it does not.
+pub(crate) fn cli() -> PathBuf {
+    static CLI: OnceLock<PathBuf> = OnceLock::new();
+    CLI.get_or_init(|| {
+        let own = Path::new(env!("CARGO_BIN_EXE_finezip-eval"));
+        let path = own.with_file_name(format!("finezip-cli{}", std::env::consts::EXE_SUFFIX));
+        if !path.is_file() {
+            let folder = own.parent().unwrap();
+            let mut build = Command::new(env!("CARGO"));
+            build.args(["build", "--package", "finezip-cli", "--target-dir"]);
+            build.arg(folder.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+            if folder.ends_with("release") {
+                build.arg("--release");
+            }
+            assert!(build.status().unwrap().success(), "finezip-cli cannot be built");
+        }
+        path
+    })
+    .clone()
+}
+
+/// A zip archive of paths and contents.
+pub(crate) fn zip_of(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (path, bytes) in members {
+        writer.start_file(*path, zip::write::SimpleFileOptions::default()).unwrap();
+        writer.write_all(bytes).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
