@@ -151,6 +151,7 @@ unsafe fn streamed<const ROWS: usize>(
 ///
 /// Sums are indexed by constants alone: whatever the compiler does not unroll or inline would move
 /// them all through memory.
+#[expect(clippy::needless_range_loop, reason = "iterators move the sums through memory")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn tile_product<const ROWS: usize, const PANELS: usize, const AHEAD: usize>(
     job: &Int8Job<'_>,
