@@ -5,6 +5,7 @@ mod support;
 
 mod contents;
 mod files;
+mod golden;
 mod hostile;
 mod listing;
 mod models;

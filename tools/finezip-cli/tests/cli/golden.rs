@@ -1,0 +1,179 @@
+//! Archives that were written once and must decode for ever: `fixtures/golden/v1`.
+//!
+//! Each was made by the real binary at the time its part of the format was finished, and is never
+//! written again: this test decodes all of them byte for byte, with several threads and with one
+//! thread on the scalar path. A case that has no archive yet fails, unless `FINEZIP_NEW_GOLDEN` is
+//! set, which writes those that are missing and no others. CONTRIBUTING.md has the rule.
+
+use std::path::PathBuf;
+
+use finezip_models::Architecture;
+use finezip_models::seeded::SeededModel;
+
+use crate::support::{Sandbox, fixture};
+
+/// What the archives of small models hold, but where a case says otherwise: longer tokens of the
+/// seeded vocabulary, a byte that is no text, and another frame that repeats the first.
+const TEXT: &[u8] = b" of of the in and the and the of and in of the\xff of in and and the of the";
+
+/// Frames so short that only the model makes them small.
+const SHORT_FRAMES: &str = "--frame-size 24";
+
+/// The model a case needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Model {
+    None,
+    Seeded(Architecture),
+    /// The catalog's default model.
+    Real,
+}
+
+const LLAMA: Model = Model::Seeded(Architecture::Llama);
+
+/// An archive, the text in it, and how it was made.
+struct Case {
+    name: &'static str,
+    model: Model,
+    text: Vec<u8>,
+    options: String,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut add = |name, model, text: &[u8], options: &str| {
+        cases.push(Case { name, model, text: text.to_vec(), options: options.to_owned() });
+    };
+    for (name, text) in [("empty", &b""[..]), ("one-byte", b"\n"), ("stored", b"\x80\x00~\xffz")] {
+        add(name, Model::None, text, "--model none");
+    }
+    add("zstd", Model::None, &b"0".repeat(5000), "--model none");
+    add("byte-mixer", Model::None, &fixture("faust.txt"), "--model none --frame-size 700");
+    add("byte-mixer-source", Model::None, &fixture("queue.rs"), "--model none");
+
+    for (name, architecture) in [
+        ("llama", Architecture::Llama),
+        ("qwen2", Architecture::Qwen2),
+        ("qwen3", Architecture::Qwen3),
+        ("gemma3", Architecture::Gemma3),
+    ] {
+        add(name, Model::Seeded(architecture), TEXT, SHORT_FRAMES);
+    }
+    for (name, options) in [
+        ("int4", "--precision int4"),
+        ("f32", "--precision f32 --coder ac"),
+        ("arithmetic", "--coder ac"),
+        ("mixer-2", "-2"),
+        ("mixer-9", "-9 --context 16"),
+        ("mixer-parts", "--mixer contexts=0x3,matches=0,weight_sets=6,refinements=1"),
+        ("rolling", "--coder ac --context 4 --batch 2"),
+        ("chunk-reset", "--coder ac --schedule chunk-reset --context 5"),
+        ("fixed-window", "--coder ac --schedule fixed-window --context 5"),
+    ] {
+        add(name, LLAMA, TEXT, &format!("{options} {SHORT_FRAMES}"));
+    }
+    for (name, options) in [
+        ("real", ""),
+        ("real-9", "-9 --batch 2"),
+        ("real-arithmetic", "--coder ac --schedule chunk-reset --context 64"),
+        ("real-rank-zlib", "--coder rank"),
+        ("real-rank-zstd", "--coder rank --rank-backend zstd"),
+        ("real-rank-brotli", "--coder rank --rank-backend brotli"),
+        ("real-rank-bzip2", "--coder rank --rank-backend bzip2"),
+    ] {
+        add(name, Model::Real, &fixture("faust.txt"), options);
+    }
+    add("real-source", Model::Real, &fixture("queue.rs"), "-6 --frame-size 512");
+    cases
+}
+
+fn golden_path(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden/v1");
+    folder.join(format!("{name}.fz"))
+}
+
+/// A folder with the model of a case.
+fn sandbox_of(model: Model) -> Sandbox {
+    let sandbox = Sandbox::new();
+    if let Model::Seeded(architecture) = model {
+        let seeded = SeededModel { architecture, ..SeededModel::default() };
+        sandbox.write("small.gguf", seeded.to_gguf().unwrap());
+    }
+    sandbox
+}
+
+/// The archive of a case, made now if it is missing and that was asked for.
+fn archive_of(case: &Case, sandbox: &Sandbox) -> Vec<u8> {
+    let path = golden_path(case.name);
+    if !path.exists() && std::env::var_os("FINEZIP_NEW_GOLDEN").is_some() {
+        sandbox.write("text", &case.text);
+        let mut arguments = vec!["compress", "-f", "text"];
+        if let Model::Seeded(_) = case.model {
+            arguments.extend(["--model", "small.gguf"]);
+        }
+        arguments.extend(case.options.split_whitespace());
+        sandbox.done(&arguments);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, sandbox.read("text.fz")).unwrap();
+    }
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn decode(model: Model) {
+    let cases = cases();
+    let of_model: Vec<_> = cases.iter().filter(|case| case.model == model).collect();
+    assert!(!of_model.is_empty());
+    let sandbox = sandbox_of(model);
+    for case in of_model {
+        sandbox.write("golden.fz", archive_of(case, &sandbox));
+        for (isa, threads) in [("", "2"), ("scalar", "1")] {
+            // The scalar path takes seconds for each word of a real model.
+            if model == Model::Real && isa == "scalar" {
+                continue;
+            }
+            let mut command = sandbox.command(&["decompress", "-c", "golden.fz", "-T", threads]);
+            if let Model::Seeded(_) = model {
+                command.args(["--model", "small.gguf"]);
+            }
+            let output = command.env("FINEZIP_ISA", isa).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{}: {said}", case.name);
+            assert_eq!(output.stdout, case.text, "{}", case.name);
+        }
+    }
+}
+
+#[test]
+fn archives_without_a_model_decode_for_ever() {
+    decode(Model::None);
+}
+
+#[test]
+fn archives_of_every_family_coder_and_schedule_decode_for_ever() {
+    for architecture in [
+        Architecture::Llama,
+        Architecture::Qwen2,
+        Architecture::Qwen3,
+        Architecture::Gemma3,
+    ] {
+        decode(Model::Seeded(architecture));
+    }
+}
+
+#[test]
+fn archives_of_the_real_model_decode_for_ever() {
+    decode(Model::Real);
+}
+
+/// Every archive in the folder is a case here: none is forgotten when the list changes.
+#[test]
+fn no_golden_archive_is_left_out() {
+    let folder = golden_path("any").parent().unwrap().to_owned();
+    let mut found: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    let mut known: Vec<_> = cases().iter().map(|case| case.name.to_owned()).collect();
+    found.sort();
+    known.sort();
+    assert_eq!(found, known);
+}
