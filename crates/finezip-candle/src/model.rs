@@ -2,6 +2,7 @@
 
 use candle_core::Device;
 use finezip_core::{LanguageModel, ModelIdentity, Result, Session, SessionShape, TokenId, Window};
+use finezip_lora::Adapter;
 use finezip_models::{Checkpoint, ModelConfig};
 
 use crate::group::Shared;
@@ -40,8 +41,21 @@ impl CandleModel {
     /// candle's code lacks, and devices that are not there;
     /// [`Settings`](finezip_core::Error::Settings) for options that do not go together.
     pub fn open(checkpoint: &Checkpoint, options: CandleOptions) -> Result<Self> {
+        Self::open_adapted(checkpoint, None, options)
+    }
+
+    /// The same with an adapter merged into the weights, which must be in `f32`, as
+    /// [`Adapter::merge`] says.
+    ///
+    /// # Errors
+    /// Those of [`CandleModel::open`], and an adapter of another model.
+    pub fn open_adapted(
+        checkpoint: &Checkpoint,
+        adapter: Option<&Adapter>,
+        options: CandleOptions,
+    ) -> Result<Self> {
         let device = options.compute.device()?;
-        let blueprint = blueprint(checkpoint, options.weights, &device)?;
+        let blueprint = blueprint(checkpoint, adapter, options.weights, &device)?;
         let group_lanes = options.checked_group_lanes(blueprint.usual_group_lanes())?;
         blueprint.check_group_lanes(group_lanes)?;
         let parallel = blueprint.parallel_groups() && device.is_cpu();
@@ -59,7 +73,7 @@ impl CandleModel {
             name: options.name.clone().unwrap_or_else(|| checkpoint.name().to_owned()),
             fingerprint: checkpoint.fingerprint().map_err(failure)?,
             engine: options.record(group_lanes),
-            adapter: None,
+            adapter: adapter.map(Adapter::fingerprint),
             exactness: exactness.pop().ok_or_else(|| failure("the probe gave nothing"))?,
         };
         Ok(Self { identity, config, blueprint, device, group_lanes, workers })

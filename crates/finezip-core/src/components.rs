@@ -53,6 +53,17 @@ impl Components {
 pub trait Resolver {
     /// Parts that decode what `descriptor` describes, or an error that says what is missing.
     fn resolve(&self, descriptor: &Descriptor) -> Result<Components>;
+
+    /// The same where the adapter that `descriptor` names travels in the archive: `adapter` is its
+    /// stored form, which whoever merges adapters can read.
+    ///
+    /// A resolver that has the adapter already has no use for it, so unless this is overridden it
+    /// is passed over; that the parts found have the adapter that is named, [`Resolver::resolve`]
+    /// checks.
+    fn resolve_with_adapter(&self, descriptor: &Descriptor, adapter: &[u8]) -> Result<Components> {
+        let _ = adapter;
+        self.resolve(descriptor)
+    }
 }
 
 /// Parts given beforehand: they serve if they are what the archive names.

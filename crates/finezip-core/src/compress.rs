@@ -38,6 +38,7 @@ const BYTE_CODER_BITS: f64 = 1.5;
 #[derive(Clone)]
 pub struct Compressor {
     components: Components,
+    embedded_adapter: Option<Arc<[u8]>>,
     frame_bytes: usize,
 }
 
@@ -45,6 +46,7 @@ pub struct Compressor {
 #[derive(Clone, Default)]
 pub struct CompressorBuilder {
     components: Components,
+    embedded_adapter: Option<Arc<[u8]>>,
     frame_bytes: Option<usize>,
 }
 
@@ -60,6 +62,15 @@ impl CompressorBuilder {
     #[must_use]
     pub fn byte_coder(mut self, coder: Arc<dyn ByteCoder>) -> Self {
         self.components.byte_coder = Some(coder);
+        self
+    }
+
+    /// Lets the adapter that is merged into the language model travel in the archive, in this
+    /// stored form: what [`Resolver::resolve_with_adapter`](crate::Resolver::resolve_with_adapter)
+    /// is given when the archive is read.
+    #[must_use]
+    pub fn embedded_adapter(mut self, adapter: Arc<[u8]>) -> Self {
+        self.embedded_adapter = Some(adapter);
         self
     }
 
@@ -83,7 +94,11 @@ impl CompressorBuilder {
         if let Some(language) = &self.components.language {
             check(language)?;
         }
-        Ok(Compressor { components: self.components, frame_bytes })
+        if let Some(adapter) = &self.embedded_adapter {
+            check_adapter(self.components.language.as_ref(), adapter)?;
+        }
+        let Self { components, embedded_adapter, .. } = self;
+        Ok(Compressor { components, embedded_adapter, frame_bytes })
     }
 }
 
@@ -112,6 +127,41 @@ fn check(language: &Language) -> Result<()> {
     Ok(())
 }
 
+fn check_adapter(language: Option<&Language>, adapter: &[u8]) -> Result<()> {
+    if language.is_none_or(|language| language.model.identity().adapter.is_none()) {
+        return Err(Error::Settings(
+            "an adapter to embed, and no model that it is merged into".into(),
+        ));
+    }
+    let limit = crate::archive::Limits::default().adapter_bytes;
+    if adapter.len() as u64 > limit {
+        return Err(Error::Settings(format!(
+            "an adapter of {} bytes to embed; the limit is {limit}",
+            adapter.len()
+        )));
+    }
+    Ok(())
+}
+
+/// What a frame costs beside itself, where it is the one that earns its description.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DescriptionBytes {
+    /// A frame coded with the model: descriptor and embedded adapter.
+    pub(crate) model: usize,
+    /// A frame coded by the byte coder: a descriptor.
+    pub(crate) byte_coder: usize,
+}
+
+impl DescriptionBytes {
+    fn of(self, method: Method) -> usize {
+        match method {
+            Method::Stored | Method::Zstd => 0,
+            Method::Model { .. } => self.model,
+            Method::Bytes => self.byte_coder,
+        }
+    }
+}
+
 /// A frame's payload and how it came to be.
 pub(crate) struct CodedFrame {
     pub(crate) header: FrameHeader,
@@ -128,6 +178,11 @@ impl Compressor {
     /// The parts it codes with.
     pub fn components(&self) -> &Components {
         &self.components
+    }
+
+    /// The stored form of the adapter that travels in its archives, if one does.
+    pub fn embedded_adapter(&self) -> Option<&[u8]> {
+        self.embedded_adapter.as_deref()
     }
 
     /// Bytes of text in a frame.
@@ -158,20 +213,20 @@ impl Compressor {
     }
 
     /// Codes one frame with the candidate that makes it smallest, where one that needs a
-    /// descriptor counts `descriptor_bytes` more.
+    /// description counts its bytes as well.
     pub(crate) fn code_frame(
         &self,
         text: &[u8],
-        descriptor_bytes: usize,
+        description: DescriptionBytes,
         before: Progress,
         observer: Option<&mut Observer<'static>>,
     ) -> Result<CodedFrame> {
         let mut best = (Method::Stored, text.to_vec());
         let mut best_bytes = text.len();
         let mut offer = |method: Method, payload: Vec<u8>| {
-            let described = if method.needs_descriptor() { descriptor_bytes } else { 0 };
-            if payload.len() + described < best_bytes {
-                best_bytes = payload.len() + described;
+            let bytes = payload.len() + description.of(method);
+            if bytes < best_bytes {
+                best_bytes = bytes;
                 best = (method, payload);
             }
         };

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use crate::archive::adapter;
 use crate::archive::limits::within;
 use crate::archive::{Block, Descriptor, FrameHeader, Limits, Method, content_hash};
 use crate::bytes::{Zstd, expect_length};
@@ -46,9 +47,19 @@ impl Decompressor {
         self.limits
     }
 
-    /// The resolver.
-    pub(crate) fn resolve(&self, descriptor: &Descriptor) -> Result<Components> {
-        self.resolver.resolve(descriptor)
+    /// The parts that a descriptor names, with the adapter that stood before it, if one did.
+    pub(crate) fn resolve(
+        &self,
+        descriptor: &Descriptor,
+        adapter: Option<&[u8]>,
+    ) -> Result<Components> {
+        let Some(adapter) = adapter else { return self.resolver.resolve(descriptor) };
+        if descriptor.language.as_ref().is_none_or(|language| language.model.adapter.is_none()) {
+            return Err(Error::Descriptor {
+                what: "it names no adapter, though one is embedded".into(),
+            });
+        }
+        self.resolver.resolve_with_adapter(descriptor, adapter)
     }
 
     /// Decompresses an archive in memory.
@@ -77,6 +88,8 @@ impl Decompressor {
 /// Decodes the blocks of an archive, one after another.
 pub(crate) struct MemberDecoder<'d> {
     decompressor: &'d Decompressor,
+    /// An adapter whose descriptor comes next.
+    adapter: Option<Vec<u8>>,
     components: Option<Components>,
     observer: Option<Box<Observer<'static>>>,
     summary: Summary,
@@ -84,7 +97,13 @@ pub(crate) struct MemberDecoder<'d> {
 
 impl<'d> MemberDecoder<'d> {
     pub(crate) fn new(decompressor: &'d Decompressor) -> Self {
-        Self { decompressor, components: None, observer: None, summary: Summary::default() }
+        Self {
+            decompressor,
+            adapter: None,
+            components: None,
+            observer: None,
+            summary: Summary::default(),
+        }
     }
 
     pub(crate) fn observe(&mut self, observer: Box<Observer<'static>>) {
@@ -102,9 +121,15 @@ impl<'d> MemberDecoder<'d> {
     /// The text of a frame; nothing for other blocks.
     pub(crate) fn block(&mut self, block: Block) -> Result<Vec<u8>> {
         match block {
-            Block::Start => self.components = None,
+            Block::Start => (self.adapter, self.components) = (None, None),
+            Block::Adapter(adapter) => {
+                self.summary.adapter_bytes += adapter::block_bytes(adapter.len() as u64);
+                self.adapter = Some(adapter);
+            }
             Block::Descriptor(descriptor) => {
-                self.components = Some(self.decompressor.resolve(&descriptor)?);
+                let adapter = self.adapter.take();
+                let components = self.decompressor.resolve(&descriptor, adapter.as_deref())?;
+                self.components = Some(components);
             }
             Block::Frame(number, header, payload) => return self.frame(number, &header, &payload),
             Block::End(_) => {}

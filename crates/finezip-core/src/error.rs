@@ -94,7 +94,7 @@ pub enum Error {
     /// The archive needs another part than the one at hand.
     #[error("the archive needs {part} {expected}; at hand is {found}")]
     Mismatch {
-        /// "model", "engine", "tokenizer", "schedule" or "coder".
+        /// "model", "adapter", "engine", "tokenizer", "schedule" or "coder".
         part: &'static str,
         /// What the archive says.
         expected: String,
@@ -132,6 +132,15 @@ pub enum Error {
     ModelMissing {
         /// The name the archive gives.
         name: String,
+        /// The hash the archive gives.
+        fingerprint: Fingerprint,
+        /// Why it is not at hand and what to do.
+        message: String,
+    },
+
+    /// The archive needs an adapter that is not at hand.
+    #[error("adapter (BLAKE3 {fingerprint}) is needed: {message}")]
+    AdapterMissing {
         /// The hash the archive gives.
         fingerprint: Fingerprint,
         /// Why it is not at hand and what to do.

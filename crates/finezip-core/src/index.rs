@@ -6,8 +6,8 @@ use std::ops::Range;
 use crate::archive::limits::within;
 use crate::archive::parser::read_descriptor;
 use crate::archive::{
-    Descriptor, END_TAG, End, FOOTER_BYTES, FORMAT_VERSION, FrameHeader, Limits, MAGIC,
-    START_BYTES, TAIL_MAGIC, block_crc,
+    ADAPTER_TAG, Descriptor, END_TAG, End, FOOTER_BYTES, FORMAT_VERSION, FrameHeader, Limits,
+    MAGIC, START_BYTES, TAIL_MAGIC, adapter, block_crc,
 };
 use crate::components::Components;
 use crate::decompress::{Decompressor, MemberDecoder};
@@ -42,6 +42,18 @@ pub struct MemberInfo {
     pub text_bytes: u64,
     /// What its frames need.
     pub descriptor: Option<Descriptor>,
+    /// The adapter that travels with it, if one does.
+    pub adapter: Option<AdapterInfo>,
+}
+
+/// An adapter in an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdapterInfo {
+    /// Offset of its block in the archive.
+    pub offset: u64,
+    /// Bytes of its block.
+    pub block_bytes: u64,
+    block_number: u64,
 }
 
 /// An archive's index, read from its end.
@@ -84,11 +96,17 @@ impl ArchiveIndex {
         limits: &Limits,
     ) -> Result<()> {
         check_start(&read_at(source, start, START_BYTES)?)?;
+        let adapter = end.adapter_offset().map(|offset| AdapterInfo {
+            offset: start + offset,
+            block_bytes: end.adapter_bytes,
+            block_number: end.frames_before_descriptor,
+        });
         let descriptor = match end.descriptor_offset() {
             Some(offset) => {
                 within("bytes of descriptor", end.descriptor_bytes, limits.descriptor_bytes)?;
                 let block = read_at(source, start + offset, end.descriptor_bytes)?;
-                let read = read_descriptor(&block, end.frames_before_descriptor, limits)
+                let number = end.frames_before_descriptor + u64::from(adapter.is_some());
+                let read = read_descriptor(&block, number, limits)
                     .map_err(|error| error.at(None, start + offset))?;
                 match read {
                     Some((descriptor, length)) if length as u64 == end.descriptor_bytes => {
@@ -109,9 +127,9 @@ impl ArchiveIndex {
             let after_descriptor =
                 end.descriptor_bytes > 0 && number >= end.frames_before_descriptor;
             if after_descriptor && number == end.frames_before_descriptor {
-                offset += end.descriptor_bytes;
+                offset += end.head_bytes();
             }
-            let block_number = number + u64::from(after_descriptor);
+            let block_number = number + if after_descriptor { end.head_blocks() } else { 0 };
             let head = read_at(source, offset, entry.block_bytes.min(MAX_HEADER_BYTES))?;
             let header = match FrameHeader::read(&head, block_number, limits) {
                 Ok(Some((header, length)))
@@ -143,6 +161,7 @@ impl ArchiveIndex {
             bytes: stop - start,
             text_bytes: text_offset - first_text,
             descriptor,
+            adapter,
         });
         Ok(())
     }
@@ -171,8 +190,13 @@ impl ArchiveIndex {
             }
             let needs_parts = frame.header.method.needs_descriptor();
             if needs_parts && resolved.as_ref().is_none_or(|(member, _)| *member != frame.member) {
-                let descriptor = self.members[frame.member].descriptor.clone().unwrap_or_default();
-                let components = decompressor.resolve(&descriptor)?;
+                let member = &self.members[frame.member];
+                let descriptor = member.descriptor.clone().unwrap_or_default();
+                let adapter = match &member.adapter {
+                    Some(adapter) => Some(read_adapter(source, adapter, &decompressor.limits())?),
+                    None => None,
+                };
+                let components = decompressor.resolve(&descriptor, adapter.as_deref())?;
                 decoder.set_components(Some(components.clone()));
                 resolved = Some((frame.member, components));
             }
@@ -233,6 +257,27 @@ fn read_end<S: Read + Seek>(source: &mut S, stop: u64, limits: &Limits) -> Resul
         .checked_sub(end.body_bytes())
         .ok_or_else(|| damaged("its frames are longer than the archive"))?;
     Ok((start, end))
+}
+
+/// The stored form of an adapter.
+fn read_adapter<S: Read + Seek>(
+    source: &mut S,
+    adapter: &AdapterInfo,
+    limits: &Limits,
+) -> Result<Vec<u8>> {
+    let most = limits.adapter_bytes.saturating_add(adapter::MOST_EXTRA_BYTES);
+    within("bytes of adapter", adapter.block_bytes, most)?;
+    let block = read_at(source, adapter.offset, adapter.block_bytes)?;
+    let damaged = |what: &str| Error::damaged("adapter", what).at(None, adapter.offset);
+    if block.first() != Some(&ADAPTER_TAG) {
+        return Err(damaged("it does not begin with A"));
+    }
+    match adapter::read(&block, adapter.block_number, limits)
+        .map_err(|error| error.at(None, adapter.offset))?
+    {
+        Some((body, length)) if length as u64 == adapter.block_bytes => Ok(body.to_vec()),
+        _ => Err(damaged("its length is not the index's")),
+    }
 }
 
 fn read_payload<S: Read + Seek>(source: &mut S, frame: &FrameInfo) -> Result<Vec<u8>> {

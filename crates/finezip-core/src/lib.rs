@@ -33,7 +33,7 @@ pub use components::{Components, Language, Resolver};
 pub use compress::{Compressor, CompressorBuilder, DEFAULT_FRAME_BYTES};
 pub use decompress::Decompressor;
 pub use error::{Error, Result};
-pub use index::{ArchiveIndex, FrameInfo, MemberInfo};
+pub use index::{AdapterInfo, ArchiveIndex, FrameInfo, MemberInfo};
 pub use logits::{Logits, Rows};
 pub use model::{
     Exactness, Fingerprint, LaneFeed, LaneGroup, LanguageModel, ModelIdentity, Session,

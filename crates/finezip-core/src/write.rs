@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use crate::archive::end::digest;
 use crate::archive::{
-    Block, BlockParser, End, FrameHeader, IndexEntry, Method, block_crc, start_bytes,
+    Block, BlockParser, Descriptor, End, FrameHeader, IndexEntry, Method, adapter, block_crc,
+    start_bytes,
 };
-use crate::compress::{Compressor, frame_end};
+use crate::compress::{Compressor, DescriptionBytes, frame_end};
 use crate::decompress::{Decompressor, MemberDecoder};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, Progress, Timing};
@@ -18,6 +19,8 @@ pub struct Summary {
     pub text_bytes: u64,
     /// Bytes of archive.
     pub archive_bytes: u64,
+    /// Of these, bytes of embedded adapters.
+    pub adapter_bytes: u64,
     /// Tokens in frames coded with a model.
     pub tokens: u64,
     /// Frames coded with a model.
@@ -99,31 +102,54 @@ impl<'c, W: Write> Encoder<'c, W> {
         Ok(())
     }
 
+    /// The adapter block, empty for none, and the descriptor block, at this place; without
+    /// language for a member whose frames need the byte coder alone.
+    fn description(&self, with_language: bool) -> [Vec<u8>; 2] {
+        let descriptor = self.compressor.components().descriptor();
+        let (adapter, descriptor) = match with_language {
+            true => (self.compressor.embedded_adapter(), descriptor),
+            false => (None, Descriptor { language: None, ..descriptor }),
+        };
+        let adapter = adapter.map_or_else(Vec::new, |body| adapter::to_block(body, self.blocks));
+        let number = self.blocks + u64::from(!adapter.is_empty());
+        [adapter, descriptor.to_block(number)]
+    }
+
     fn begin(&mut self) -> Result<()> {
         if self.summary.archive_bytes == 0 { self.put(&start_bytes()) } else { Ok(()) }
     }
 
-    /// The descriptor is for all frames: where more follow, the first need not earn it alone.
+    /// The description is for all frames: where more follow, the first need not earn it alone.
     fn write_frame(&mut self, text: &[u8], is_last: bool) -> Result<()> {
         let before = Progress {
             text_bytes: self.summary.text_bytes,
             archive_bytes: self.summary.archive_bytes,
             tokens: self.summary.tokens,
         };
-        let descriptor = if self.end.descriptor_bytes == 0 {
-            self.compressor.components().descriptor().to_block(self.blocks)
+        // Of a member that has no description yet and ends here, this frame is the only one that
+        // could need the model.
+        let is_only = is_last && self.end.descriptor_bytes == 0;
+        let description = if is_only {
+            DescriptionBytes {
+                model: self.description(true).iter().map(Vec::len).sum(),
+                byte_coder: self.description(false).iter().map(Vec::len).sum(),
+            }
         } else {
-            Vec::new()
+            DescriptionBytes::default()
         };
-        let earned_bytes = if is_last { descriptor.len() } else { 0 };
         let observer = self.observer.as_deref_mut();
-        let frame = self.compressor.code_frame(text, earned_bytes, before, observer)?;
+        let frame = self.compressor.code_frame(text, description, before, observer)?;
         self.begin()?;
-        if frame.header.method.needs_descriptor() && !descriptor.is_empty() {
+        if frame.header.method.needs_descriptor() && self.end.descriptor_bytes == 0 {
+            let with_language = !is_only || frame.header.method != Method::Bytes;
+            let [adapter, descriptor] = self.description(with_language);
+            self.put(&adapter)?;
             self.put(&descriptor)?;
-            self.blocks += 1;
+            self.blocks += 1 + u64::from(!adapter.is_empty());
+            self.end.adapter_bytes = adapter.len() as u64;
             self.end.descriptor_bytes = descriptor.len() as u64;
             self.end.frames_before_descriptor = self.end.frames.len() as u64;
+            self.summary.adapter_bytes = adapter.len() as u64;
         }
         let header = frame.header.to_bytes(self.blocks);
         let crc = block_crc(self.blocks, &frame.payload).to_le_bytes();

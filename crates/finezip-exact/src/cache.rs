@@ -1,8 +1,8 @@
 //! Folded and packed weights on disk, so that a model is folded once a machine.
 //!
-//! A file's name is the BLAKE3 hash of everything its content depends on: the checkpoint's
-//! fingerprint, the version of the arithmetic, the precision, the version of this layout, and the
-//! sources that fold: weights folded by other code, say by a build under development, are never
+//! A file's name is the BLAKE3 hash of everything its content depends on: the fingerprints of the
+//! checkpoint and of the adapter merged into it, the version of the arithmetic, the precision, the version of this layout, and the
+//! sources that merge and fold: weights folded by other code, say by a build under development, are never
 //! taken for this build's. Its
 //! content is the weights' arrays in a fixed order, little-endian, whose sizes follow from the
 //! configuration, behind a header with the length and an XXH3 checksum: what is damaged or cut
@@ -27,7 +27,8 @@ const MAGIC: &[u8; 8] = b"FZWEIGHT";
 /// Version of the layout.
 const LAYOUT_VERSION: u32 = 1;
 /// The code that decides what folded weights are.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
+    finezip_lora::adapter::MERGE_SOURCE,
     include_str!("fold/columns.rs"),
     include_str!("fold/hadamard.rs"),
     include_str!("fold/int4.rs"),
@@ -57,6 +58,17 @@ pub enum CacheUse {
     NotWritten(String),
 }
 
+/// What the content of a file depends on, beside the code.
+#[derive(Debug)]
+pub(crate) struct CacheKey {
+    /// Of the checkpoint.
+    pub(crate) fingerprint: Fingerprint,
+    /// Of the adapter that is merged, if one is.
+    pub(crate) adapter: Option<Fingerprint>,
+    /// How the weights are rounded.
+    pub(crate) precision: Precision,
+}
+
 /// One file of the cache.
 #[derive(Debug)]
 pub(crate) struct CacheFile {
@@ -66,12 +78,14 @@ pub(crate) struct CacheFile {
 
 impl CacheFile {
     /// The file for these weights.
-    pub(crate) fn new(folder: &Path, fingerprint: Fingerprint, precision: Precision) -> Self {
+    pub(crate) fn new(folder: &Path, key: &CacheKey) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"finezip exact weights\0");
-        hasher.update(&fingerprint.0);
+        hasher.update(&key.fingerprint.0);
+        // A hash of zeros stands for no adapter; no adapter has it.
+        hasher.update(&key.adapter.map_or([0; 32], |adapter| adapter.0));
         hasher.update(&ARITHMETIC_VERSION.to_le_bytes());
-        hasher.update(&precision.parameter().to_le_bytes());
+        hasher.update(&key.precision.parameter().to_le_bytes());
         hasher.update(&LAYOUT_VERSION.to_le_bytes());
         for source in SOURCES {
             hasher.update(blake3::hash(source.as_bytes()).as_bytes());

@@ -13,6 +13,10 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(#[from] finezip_models::Error),
 
+    /// The adapter is none of this model.
+    #[error(transparent)]
+    Adapter(#[from] finezip_lora::Error),
+
     /// Sizes that the kernels cannot work on.
     #[error(transparent)]
     Kernel(#[from] KernelError),

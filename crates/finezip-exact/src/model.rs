@@ -4,11 +4,12 @@ use finezip_core::{
     Exactness, LaneGroup, LanguageModel, ModelIdentity, Record, Session, SessionShape, TokenId,
     Window,
 };
+use finezip_lora::Adapter;
 use finezip_models::{Checkpoint, ModelConfig};
 
 use crate::arithmetic::rope::Rope;
 use crate::blocks::{BLOCK_ROWS, LANE_ROWS};
-use crate::cache::{CacheFile, CacheUse};
+use crate::cache::{CacheFile, CacheKey, CacheUse};
 use crate::error::Result;
 use crate::fold::{self, rotation::Rotation};
 use crate::kernels::{Context, Isa};
@@ -50,11 +51,12 @@ pub struct ExactModel {
 }
 
 impl ExactModel {
-    /// Opens a checkpoint: folds its weights, or takes them from the cache.
+    /// Opens a checkpoint: merges the adapter, if there is one, and folds the weights, or takes
+    /// them from the cache.
     ///
     /// # Errors
-    /// A checkpoint that cannot be read, weights that are not finite, or sizes that the kernels
-    /// cannot work on.
+    /// A checkpoint that cannot be read, weights that are not finite (with the adapter merged), an
+    /// adapter of another model, or sizes that the kernels cannot work on.
     pub fn open(checkpoint: &Checkpoint, options: ExactOptions) -> Result<Self> {
         let config = checkpoint.config().clone();
         let precision = options.precision;
@@ -65,15 +67,18 @@ impl ExactModel {
         let context = Context::new(options.isa.unwrap_or_else(Isa::detect), threads)?;
         let serial_context = Context::new(context.isa(), 1)?;
         let fingerprint = checkpoint.fingerprint()?;
+        let adapter = options.adapter.as_deref();
+        let adapter_fingerprint = adapter.map(Adapter::fingerprint);
+        let key = CacheKey { fingerprint, adapter: adapter_fingerprint, precision };
         let cache = options
             .cache_dir
             .filter(|_| precision != Precision::F32)
-            .map(|folder| CacheFile::new(&folder, fingerprint, precision));
+            .map(|folder| CacheFile::new(&folder, &key));
         let cached = cache.as_ref().and_then(|cache| cache.read(&config, precision));
         let (mut weights, cache_use) = match (cached, cache) {
             (Some(weights), _) => (weights, CacheUse::Read),
             (None, cache) => {
-                let weights = fold::fold(checkpoint, precision, &context)?;
+                let weights = fold::fold(checkpoint, adapter, precision, &context)?;
                 let cache_use = match cache.map(|cache| cache.write(&weights)) {
                     None => CacheUse::None,
                     Some(Ok(())) => CacheUse::Written,
@@ -88,7 +93,7 @@ impl ExactModel {
             fingerprint,
             engine: Record::new(ENGINE, ARITHMETIC_VERSION)
                 .with("precision", precision.parameter()),
-            adapter: None,
+            adapter: adapter_fingerprint,
             exactness: Exactness::Everywhere,
         };
         let mut ropes =

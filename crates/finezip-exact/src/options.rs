@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use finezip_lora::Adapter;
 
 use crate::kernels::Isa;
 
@@ -69,14 +72,16 @@ impl FromStr for Precision {
 #[error("precision: expected int8, int4 or f32, found {0}")]
 pub struct UnknownPrecision(String);
 
-/// How to open a model. Of these only the precision changes logits.
+/// How to open a model. Of these only precision and adapter change logits.
 #[derive(Clone, Debug, Default)]
 pub struct ExactOptions {
     /// How weights and activations are rounded.
     pub precision: Precision,
+    /// An adapter that is merged into the weights; none for the model as it is.
+    pub adapter: Option<Arc<Adapter>>,
     /// Threads to compute with; 0 for one a core.
     pub threads: usize,
-    /// The folder that keeps folded weights between runs; none to fold each time.
+    /// The folder that keeps folded weights, adapters merged, between runs; none to fold each time.
     pub cache_dir: Option<PathBuf>,
     /// The instruction set; none for the best this CPU has.
     pub isa: Option<Isa>,

@@ -42,6 +42,17 @@ pub enum Error {
         found: String,
     },
 
+    /// The stored form of an adapter that travels in an archive is not one, or cannot be made.
+    #[error("the embedded adapter: {what}: expected {expected}, found {found}")]
+    Embedded {
+        /// The part of the adapter.
+        what: String,
+        /// What is possible.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+
     /// Settings out of range, or that cannot be used together.
     #[error("{what}: expected {expected}, found {found}")]
     Setting {

@@ -84,6 +84,11 @@ impl fmt::Display for Linear {
 pub struct Targets(BTreeSet<Linear>);
 
 impl Targets {
+    /// These.
+    pub fn of(linears: impl IntoIterator<Item = Linear>) -> Self {
+        Self(linears.into_iter().collect())
+    }
+
     /// Every linear of a block.
     pub fn all() -> Self {
         Self(Linear::ALL.into_iter().collect())

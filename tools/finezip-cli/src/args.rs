@@ -78,6 +78,17 @@ pub(crate) enum Precision {
     F32,
 }
 
+/// Precisions of embedded adapters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AdapterPrecision {
+    /// About 3 bits a value
+    Int4,
+    /// About 7 bits a value
+    Int8,
+    /// 16-bit floats
+    F16,
+}
+
 /// Coders by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CoderName {
@@ -201,6 +212,10 @@ pub(crate) struct ReadingArguments {
     /// The model the archive names, if it is not in the cache: a GGUF file or a folder
     #[arg(long, value_name = "PATH", help_heading = "Machine")]
     pub(crate) model: Option<PathBuf>,
+    /// The adapter the archive names, if it is not in the archive itself: its folder. May be given
+    /// more than once
+    #[arg(long, value_name = "FOLDER", help_heading = "Machine")]
+    pub(crate) adapter: Vec<PathBuf>,
     /// What of the machine may be used.
     #[command(flatten)]
     pub(crate) machine: MachineArguments,
@@ -285,6 +300,25 @@ pub(crate) struct CodingArguments {
     /// Lanes that are computed together; chosen from size and memory unless given
     #[arg(long, value_name = "LANES", help_heading = "Coding")]
     pub(crate) batch: Option<usize>,
+    /// An adapter to merge into the model: a folder in PEFT's format, such as finezip-finetune
+    /// writes. The archive names it by its hash; reading needs it again
+    #[arg(long, value_name = "FOLDER", help_heading = "Adapter")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// Store the adapter in the archive, rounded and coded, so that reading needs nothing but the
+    /// model [default: int4]
+    #[arg(long, value_name = "PRECISION", num_args = 0..=1, require_equals = true,
+        default_missing_value = "int4", help_heading = "Adapter")]
+    pub(crate) embed_adapter: Option<AdapterPrecision>,
+    /// Fine-tune on each input, and compress it with the adapter embedded, if that is smaller than
+    /// without (slow)
+    #[arg(long, help_heading = "Adapter")]
+    pub(crate) memorize: bool,
+    /// Training steps of --memorize [default: a pass over the text, at most 200]
+    #[arg(long, value_name = "STEPS", help_heading = "Adapter")]
+    pub(crate) memorize_steps: Option<usize>,
+    /// The rank of the adapter of --memorize, on all linears [default: rank and linears by size]
+    #[arg(long, value_name = "RANK", help_heading = "Adapter")]
+    pub(crate) memorize_rank: Option<usize>,
     /// Do not fetch a model that is not on this machine
     #[arg(long, help_heading = "Coding")]
     pub(crate) offline: bool,

@@ -12,6 +12,7 @@ use finezip_core::{
 use finezip_models::{Checkpoint, ModelTokenizer};
 use finezip_schedule::{ChunkReset, FixedWindow, LanePolicy, Rolling};
 
+use crate::adapters::{self, Merged, Source};
 use crate::args::ScheduleName;
 use crate::exit::{Code, Failure, Outcome};
 use crate::ideal::{IdealLength, MeasuringCoder};
@@ -30,6 +31,16 @@ const SINK_TOKENS: usize = 1;
 struct OpenModel {
     model: Arc<dyn LanguageModel>,
     tokenizer: Arc<dyn Tokenizer>,
+}
+
+/// The weights of a model, as its file has them, and its tokenizer.
+pub(crate) struct Base {
+    /// The weights.
+    pub(crate) checkpoint: Checkpoint,
+    /// The tokenizer.
+    pub(crate) tokenizer: Arc<dyn Tokenizer>,
+    /// What archives call it.
+    name: String,
 }
 
 /// Makes compressors, and finds again the parts that archives name.
@@ -51,13 +62,41 @@ impl Workshop {
         &self,
         settings: &CodingSettings,
     ) -> Outcome<(Compressor, Option<IdealLength>)> {
+        let Some(language) = &settings.language else {
+            return self.compressor_on(settings, None);
+        };
+        let base = self.base(language)?;
+        let chosen = |settings| adapters::chosen(settings, &base.checkpoint, &self.report);
+        let merged = language.adapter.as_ref().map(chosen).transpose()?;
+        self.compressor_on(settings, Some((language, &base, merged)))
+    }
+
+    /// The compressor of the settings with this model, and this adapter merged into it.
+    pub(crate) fn compressor_with(
+        &self,
+        settings: &CodingSettings,
+        language: &LanguageSettings,
+        base: &Base,
+        merged: Merged,
+    ) -> Outcome<Compressor> {
+        Ok(self.compressor_on(settings, Some((language, base, Some(merged))))?.0)
+    }
+
+    fn compressor_on(
+        &self,
+        settings: &CodingSettings,
+        language: Option<(&LanguageSettings, &Base, Option<Merged>)>,
+    ) -> Outcome<(Compressor, Option<IdealLength>)> {
         let mut builder = Compressor::builder().byte_coder(coders::byte_coder());
         if let Some(frame_bytes) = settings.frame_bytes {
             builder = builder.frame_bytes(frame_bytes);
         }
         let mut length = None;
-        if let Some(settings) = &settings.language {
-            let mut language = self.language(settings)?;
+        if let Some((settings, base, merged)) = language {
+            let mut language = self.language(settings, base, merged.as_ref())?;
+            if let Some(stored) = merged.and_then(|merged| merged.stored) {
+                builder = builder.embedded_adapter(stored);
+            }
             if settings.ideal {
                 let measured = length.get_or_insert_with(IdealLength::default).clone();
                 language.coder =
@@ -70,8 +109,8 @@ impl Workshop {
         Ok((compressor, length))
     }
 
-    /// The language of the settings, its model fetched if need be.
-    fn language(&self, settings: &LanguageSettings) -> Outcome<Language> {
+    /// The model of the settings, fetched if need be.
+    pub(crate) fn base(&self, settings: &LanguageSettings) -> Outcome<Base> {
         let (path, known_as) = match &settings.model {
             ModelChoice::At(path) => (path.clone(), None),
             ModelChoice::Named(name) => {
@@ -82,8 +121,20 @@ impl Workshop {
         let checkpoint = open_checkpoint(&path)?;
         let name = known_as.unwrap_or(checkpoint.name()).to_owned();
         let tokenizer = open_tokenizer(&checkpoint)?;
-        let model = engines::open(&checkpoint, &name, settings.engine, self.machine)?;
-        let OpenModel { model, tokenizer } = self.keep(OpenModel { model, tokenizer });
+        Ok(Base { checkpoint, tokenizer, name })
+    }
+
+    /// The language of the settings on this model.
+    fn language(
+        &self,
+        settings: &LanguageSettings,
+        base: &Base,
+        merged: Option<&Merged>,
+    ) -> Outcome<Language> {
+        let Base { checkpoint, tokenizer, name } = base;
+        let tokenizer = tokenizer.clone();
+        let model = engines::open(checkpoint, name, merged, settings.engine, self.machine)?;
+        let OpenModel { model, tokenizer } = self.keep(OpenModel { model, tokenizer }, merged);
         let schedule = self.schedule(settings, model.as_ref())?;
         let coder = coders::chosen(
             settings.coder,
@@ -128,11 +179,13 @@ impl Workshop {
         &self,
         needed: &LanguageDescriptor,
         path: impl FnOnce() -> Result<std::path::PathBuf>,
+        adapter: Source<'_>,
     ) -> Result<Language> {
-        let held = self.held(needed);
+        // What travels in the archive is read from there, whatever else is at hand.
+        let held = if adapter.stored.is_some() { None } else { self.held(needed) };
         let OpenModel { model, tokenizer } = match held {
             Some(open) => open,
-            None => self.open_described(needed, &path()?)?,
+            None => self.open_described(needed, &path()?, adapter)?,
         };
         let schedule = finezip_schedule::from_record(&needed.schedule)?;
         let coder = coders::recorded(
@@ -144,7 +197,12 @@ impl Workshop {
         Ok(Language { model, tokenizer, schedule, coder })
     }
 
-    fn open_described(&self, needed: &LanguageDescriptor, path: &Path) -> Result<OpenModel> {
+    fn open_described(
+        &self,
+        needed: &LanguageDescriptor,
+        path: &Path,
+        adapter: Source<'_>,
+    ) -> Result<OpenModel> {
         let name = &needed.model.name;
         let read = |error: finezip_models::Error| Error::ModelMissing {
             name: name.clone(),
@@ -157,12 +215,18 @@ impl Workshop {
             return Err(other_model(needed, path, found));
         }
         let tokenizer = ModelTokenizer::from_checkpoint(&checkpoint).map_err(read)?;
-        let model = engines::open_recorded(&checkpoint, name, &needed.model.engine, self.machine)?;
-        Ok(self.keep(OpenModel { model, tokenizer: Arc::new(tokenizer) }))
+        let find = |hash| adapter.find(hash, &checkpoint);
+        let merged = needed.model.adapter.map(find).transpose()?;
+        let (merged, engine) = (merged.as_ref(), &needed.model.engine);
+        let model = engines::open_recorded(&checkpoint, name, merged, engine, self.machine)?;
+        Ok(self.keep(OpenModel { model, tokenizer: Arc::new(tokenizer) }, merged))
     }
 
-    fn keep(&self, open: OpenModel) -> OpenModel {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(open.clone());
+    /// Keeps a model for other files and archives, unless its adapter is that of one archive.
+    fn keep(&self, open: OpenModel, merged: Option<&Merged>) -> OpenModel {
+        if merged.is_none_or(|merged| merged.stored.is_none()) {
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).push(open.clone());
+        }
         open
     }
 
@@ -177,6 +241,11 @@ impl Workshop {
         held.iter().find(serves).cloned()
     }
 
+    /// The threads that may be used.
+    pub(crate) fn threads_to_use(&self) -> usize {
+        self.machine.threads
+    }
+
     fn threads(&self) -> Result<Threads> {
         Threads::new(self.machine.threads)
     }
@@ -184,10 +253,14 @@ impl Workshop {
     fn detail(&self, compressor: &Compressor) {
         let descriptor = compressor.components().descriptor();
         if let Some(language) = &descriptor.language {
+            let adapter = language.model.adapter;
+            let adapter =
+                adapter.map_or_else(String::new, |hash| format!(", adapter (BLAKE3 {hash})"));
             self.report.detail(format_args!(
-                "  model {} (BLAKE3 {}), engine {}, schedule {}, coder {}, {} threads",
+                "  model {} (BLAKE3 {}){}, engine {}, schedule {}, coder {}, {} threads",
                 language.model.name,
                 language.model.fingerprint,
+                adapter,
                 language.model.engine,
                 language.schedule,
                 language.coder,

@@ -8,6 +8,7 @@ use finezip_exact::kernels::Isa;
 use finezip_exact::{ExactModel, ExactOptions, Precision};
 use finezip_models::Checkpoint;
 
+use crate::adapters::Merged;
 use crate::settings::{EngineChoice, MachineSettings};
 use crate::{args, store};
 
@@ -18,6 +19,7 @@ const EXACT: &str = "exact";
 pub(crate) fn open(
     checkpoint: &Checkpoint,
     name: &str,
+    merged: Option<&Merged>,
     engine: EngineChoice,
     machine: MachineSettings,
 ) -> Result<Arc<dyn LanguageModel>> {
@@ -28,9 +30,9 @@ pub(crate) fn open(
                 args::Precision::Int4 => Precision::Int4,
                 args::Precision::F32 => Precision::F32,
             };
-            exact(checkpoint, name, precision, machine)
+            exact(checkpoint, name, merged, precision, machine)
         }
-        EngineChoice::Candle => candle(checkpoint, name, CandleOptions::default(), machine),
+        EngineChoice::Candle => candle(checkpoint, name, merged, CandleOptions::default(), machine),
     }
 }
 
@@ -39,6 +41,7 @@ pub(crate) fn open(
 pub(crate) fn open_recorded(
     checkpoint: &Checkpoint,
     name: &str,
+    merged: Option<&Merged>,
     record: &Record,
     machine: MachineSettings,
 ) -> Result<Arc<dyn LanguageModel>> {
@@ -48,18 +51,21 @@ pub(crate) fn open_recorded(
                 .get("precision")
                 .and_then(Precision::from_parameter)
                 .ok_or_else(|| Error::Unknown { part: "engine", record: record.clone() })?;
-            exact(checkpoint, name, precision, machine)
+            exact(checkpoint, name, merged, precision, machine)
         }
         finezip_candle::ENGINE => {
-            candle(checkpoint, name, CandleOptions::from_record(record)?, machine)
+            candle(checkpoint, name, merged, CandleOptions::from_record(record)?, machine)
         }
         _ => Err(Error::Unknown { part: "engine", record: record.clone() }),
     }
 }
 
+/// Weights with an adapter of one archive are not kept: a file as large as the model, for each
+/// archive that was read, would soon fill the disk.
 fn exact(
     checkpoint: &Checkpoint,
     name: &str,
+    merged: Option<&Merged>,
     precision: Precision,
     machine: MachineSettings,
 ) -> Result<Arc<dyn LanguageModel>> {
@@ -68,7 +74,9 @@ fn exact(
         precision,
         threads: machine.threads,
         name: Some(name.to_owned()),
-        cache_dir: store::prepared_weights(),
+        adapter: merged.map(|merged| merged.adapter.clone()),
+        cache_dir: store::prepared_weights()
+            .filter(|_| merged.is_none_or(|merged| merged.stored.is_none())),
     };
     let model = ExactModel::open(checkpoint, options);
     Ok(Arc::new(model.map_err(|error| Error::engine(EXACT, error))?))
@@ -96,10 +104,12 @@ fn chosen_isa() -> Result<Option<Isa>> {
 fn candle(
     checkpoint: &Checkpoint,
     name: &str,
+    merged: Option<&Merged>,
     options: CandleOptions,
     machine: MachineSettings,
 ) -> Result<Arc<dyn LanguageModel>> {
     let options =
         CandleOptions { threads: machine.threads, name: Some(name.to_owned()), ..options };
-    Ok(Arc::new(CandleModel::open(checkpoint, options)?))
+    let adapter = merged.map(|merged| merged.adapter.as_ref());
+    Ok(Arc::new(CandleModel::open_adapted(checkpoint, adapter, options)?))
 }

@@ -105,6 +105,7 @@ impl From<Error> for Failure {
             Error::Settings(_) => Code::Usage,
             Error::Mismatch { .. }
             | Error::ModelMissing { .. }
+            | Error::AdapterMissing { .. }
             | Error::Unknown { .. }
             | Error::Engine { .. } => Code::Model,
             _ => Code::Archive,

@@ -1,11 +1,14 @@
-//! Ctrl-C and termination: unfinished files are removed before the process ends.
+//! Ctrl-C and termination: unfinished files and folders are removed before the process ends.
 //!
 //! A signal can come at any moment, so the names of unfinished files stand in one list behind a
 //! lock; files are created, renamed and removed while it is held, and the handler takes it last.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::TempDir;
 
 use crate::exit::Code;
 
@@ -20,7 +23,7 @@ pub(crate) fn install() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| {
         let held = unfinished();
         for path in held.iter() {
-            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
         }
         std::process::exit(Code::Interrupted as i32);
     })
@@ -35,6 +38,32 @@ pub(crate) fn create<T, E>(
     let made = create()?;
     held.push(path_of(&made).to_owned());
     Ok(made)
+}
+
+/// A folder for files that nobody is to see, removed at the end or when the process is stopped.
+pub(crate) struct TemporaryFolder(Option<TempDir>);
+
+impl TemporaryFolder {
+    /// A new folder where temporary files go.
+    pub(crate) fn new() -> io::Result<Self> {
+        let folder =
+            create(|| tempfile::Builder::new().prefix("finezip.").tempdir(), TempDir::path)?;
+        Ok(Self(Some(folder)))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.as_ref().map_or(Path::new(""), TempDir::path)
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0.take() {
+            let path = folder.path().to_owned();
+            settle(&path, || drop(folder));
+        }
+    }
 }
 
 /// Does what makes the file at `path` final (or removes it), and forgets it.

@@ -1,10 +1,12 @@
 //! `finezip-cli`: compresses text with a language model, losslessly.
 //!
-//! A thin tool: [`args`] is the command line as written, [`settings`] what it means, [`compose`]
-//! and [`resolver`] put the libraries' parts together, [`commands`] run them over files, and
+//! A thin tool: [`args`] is the command line as written, [`settings`] what it means, [`compose`],
+//! [`adapters`], [`memorize`] and [`resolver`] put the libraries' parts together, [`commands`] run
+//! them over files, and
 //! [`report`], [`progress`], [`output`] and [`exit`] face the user. No algorithm lives here.
 #![forbid(unsafe_code)]
 
+mod adapters;
 mod args;
 mod coders;
 mod commands;
@@ -14,6 +16,7 @@ mod exit;
 mod ideal;
 mod input;
 mod interrupt;
+mod memorize;
 mod output;
 mod progress;
 mod report;

@@ -32,6 +32,28 @@ impl Meter {
         Self(Some(bar))
     }
 
+    /// Begins a bar over training steps.
+    pub(crate) fn steps(report: &Report, name: &str, steps: u64) -> Self {
+        if !report.draws() {
+            return Self(None);
+        }
+        let bar = ProgressBar::new(steps);
+        let template = "{prefix}: {bar:24} step {pos} of {len}  {msg}  {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(name.to_owned());
+        Self(Some(bar))
+    }
+
+    /// Says how many training steps are done, and what the last of them measured.
+    pub(crate) fn step(&self, done: u64, bits_per_byte: f64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(done);
+            bar.set_message(format!("{bits_per_byte:.3} bpb"));
+        }
+    }
+
     /// What tells the bar how far the work is.
     pub(crate) fn observer(&self) -> Option<Box<Observer<'static>>> {
         let bar = self.0.clone()?;

@@ -75,6 +75,10 @@ impl Report {
             grouped(summary.archive_bytes),
             speed(summary, elapsed),
         ));
+        if summary.adapter_bytes > 0 {
+            let adapter_bytes = grouped(summary.adapter_bytes);
+            self.note(format_args!("  {adapter_bytes} bytes of them are the adapter"));
+        }
         self.times(summary);
     }
 

@@ -7,26 +7,35 @@ use finezip_core::{
     Components, Descriptor, Exactness, Language, LanguageDescriptor, Resolver, Result,
 };
 
+use crate::adapters::Source;
 use crate::compose::Workshop;
 use crate::{coders, store};
 
-/// Finds models by their hash, and the other parts by their records.
+/// Finds models and adapters by their hash, and the other parts by their records.
 pub(crate) struct ArchiveResolver {
     workshop: Arc<Workshop>,
     model: Option<PathBuf>,
+    adapters: Vec<PathBuf>,
 }
 
 impl ArchiveResolver {
-    /// A resolver that takes the model at `model`, if it is given, instead of looking for it.
-    pub(crate) fn new(workshop: Arc<Workshop>, model: Option<PathBuf>) -> Self {
-        Self { workshop, model }
+    /// A resolver that takes the model at `model`, if it is given, instead of looking for it, and
+    /// looks for adapters among `adapters`.
+    pub(crate) fn new(
+        workshop: Arc<Workshop>,
+        model: Option<PathBuf>,
+        adapters: Vec<PathBuf>,
+    ) -> Self {
+        Self { workshop, model, adapters }
     }
 
-    fn language(&self, needed: &LanguageDescriptor) -> Result<Language> {
-        let language = self.workshop.described(needed, || match &self.model {
+    fn language(&self, needed: &LanguageDescriptor, stored: Option<&[u8]>) -> Result<Language> {
+        let path = || match &self.model {
             Some(path) => Ok(path.clone()),
             None => store::find(&needed.model.name, needed.model.fingerprint),
-        })?;
+        };
+        let adapter = Source { stored, folders: &self.adapters };
+        let language = self.workshop.described(needed, path, adapter)?;
         self.warn_of_other_machines(needed, &language);
         // All but names and machine kinds must be what the archive says.
         let held = Components { language: Some(language.clone()), byte_coder: None }.descriptor();
@@ -34,6 +43,14 @@ impl ArchiveResolver {
             held.expect(needed)?;
         }
         Ok(language)
+    }
+
+    fn components(&self, descriptor: &Descriptor, stored: Option<&[u8]>) -> Result<Components> {
+        let language =
+            descriptor.language.as_ref().map(|needed| self.language(needed, stored)).transpose()?;
+        let byte_coder =
+            descriptor.byte_coder.as_ref().map(coders::recorded_byte_coder).transpose()?;
+        Ok(Components { language, byte_coder })
     }
 
     /// An engine may be exact on one kind of machine only, and this may be another.
@@ -55,10 +72,10 @@ impl ArchiveResolver {
 
 impl Resolver for ArchiveResolver {
     fn resolve(&self, descriptor: &Descriptor) -> Result<Components> {
-        let language =
-            descriptor.language.as_ref().map(|needed| self.language(needed)).transpose()?;
-        let byte_coder =
-            descriptor.byte_coder.as_ref().map(coders::recorded_byte_coder).transpose()?;
-        Ok(Components { language, byte_coder })
+        self.components(descriptor, None)
+    }
+
+    fn resolve_with_adapter(&self, descriptor: &Descriptor, adapter: &[u8]) -> Result<Components> {
+        self.components(descriptor, Some(adapter))
     }
 }

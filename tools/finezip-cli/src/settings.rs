@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use finezip_lora::EmbeddedPrecision;
 use finezip_mixer::tokens;
 
 use crate::args::{
-    CoderName, CodingArguments, Engine, MachineArguments, OutputArguments, Precision,
-    RankBackendName, ReadingArguments, ScheduleName, VerbosityArguments,
+    AdapterPrecision, CoderName, CodingArguments, Engine, MachineArguments, OutputArguments,
+    Precision, RankBackendName, ReadingArguments, ScheduleName, VerbosityArguments,
 };
 use crate::exit::{Failure, Outcome};
 use crate::input::{self, DASH, is_stdin};
@@ -59,11 +60,35 @@ pub(crate) enum CoderChoice {
     Mixer(tokens::Settings),
 }
 
+/// An adapter that is merged into the model.
+#[derive(Clone, Debug)]
+pub(crate) struct AdapterSettings {
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    /// How it is rounded to travel in the archive, if it does.
+    pub(crate) embed: Option<EmbeddedPrecision>,
+}
+
+/// An adapter that is trained on each input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MemorizeSettings {
+    /// Steps, if they are chosen.
+    pub(crate) steps: Option<usize>,
+    /// The rank, if it is chosen.
+    pub(crate) rank: Option<usize>,
+    /// How the adapter is rounded.
+    pub(crate) precision: EmbeddedPrecision,
+}
+
 /// How text is coded with a language model.
 #[derive(Clone, Debug)]
 pub(crate) struct LanguageSettings {
     /// The model.
     pub(crate) model: ModelChoice,
+    /// An adapter that is merged into it.
+    pub(crate) adapter: Option<AdapterSettings>,
+    /// Whether an adapter is trained on each input, and how.
+    pub(crate) memorize: Option<MemorizeSettings>,
     /// What computes it.
     pub(crate) engine: EngineChoice,
     /// What codes under its distributions.
@@ -104,6 +129,8 @@ impl CodingSettings {
         } else {
             Some(LanguageSettings {
                 model: ModelChoice::new(&arguments.model),
+                adapter: adapter(arguments)?,
+                memorize: memorize(arguments, ideal)?,
                 engine: engine(arguments)?,
                 coder: coder(arguments)?,
                 context_tokens: at_least_one("--context", arguments.context)?,
@@ -122,6 +149,46 @@ fn at_least_one(option: &str, number: Option<usize>) -> Outcome<Option<usize>> {
         return Err(Failure::usage(format!("{option} is at least 1, 0 was given")));
     }
     Ok(number)
+}
+
+fn precision(named: AdapterPrecision) -> EmbeddedPrecision {
+    match named {
+        AdapterPrecision::Int4 => EmbeddedPrecision::Int4,
+        AdapterPrecision::Int8 => EmbeddedPrecision::Int8,
+        AdapterPrecision::F16 => EmbeddedPrecision::F16,
+    }
+}
+
+fn adapter(arguments: &CodingArguments) -> Outcome<Option<AdapterSettings>> {
+    if arguments.embed_adapter.is_some() && arguments.adapter.is_none() && !arguments.memorize {
+        return Err(Failure::usage("--embed-adapter needs --adapter FOLDER, or --memorize"));
+    }
+    let embed = arguments.embed_adapter.map(precision);
+    Ok(arguments.adapter.clone().map(|folder| AdapterSettings { folder, embed }))
+}
+
+fn memorize(arguments: &CodingArguments, ideal: bool) -> Outcome<Option<MemorizeSettings>> {
+    if !arguments.memorize {
+        let given = [
+            ("--memorize-steps", arguments.memorize_steps.is_some()),
+            ("--memorize-rank", arguments.memorize_rank.is_some()),
+        ];
+        return match given.iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(Failure::usage(format!("{option} needs --memorize"))),
+            None => Ok(None),
+        };
+    }
+    if arguments.adapter.is_some() {
+        return Err(Failure::usage("--memorize makes an adapter; --adapter gives one: choose"));
+    }
+    if ideal {
+        return Err(Failure::usage("--ideal measures one archive; --memorize makes two"));
+    }
+    Ok(Some(MemorizeSettings {
+        steps: at_least_one("--memorize-steps", arguments.memorize_steps)?,
+        rank: at_least_one("--memorize-rank", arguments.memorize_rank)?,
+        precision: arguments.embed_adapter.map_or(EmbeddedPrecision::Int4, precision),
+    }))
 }
 
 fn engine(arguments: &CodingArguments) -> Outcome<EngineChoice> {
@@ -195,6 +262,11 @@ fn refuse_without_model(arguments: &CodingArguments, ideal: bool) -> Outcome {
         ("--context", arguments.context.is_some()),
         ("--schedule", arguments.schedule.is_some()),
         ("--batch", arguments.batch.is_some()),
+        ("--adapter", arguments.adapter.is_some()),
+        ("--embed-adapter", arguments.embed_adapter.is_some()),
+        ("--memorize", arguments.memorize),
+        ("--memorize-steps", arguments.memorize_steps.is_some()),
+        ("--memorize-rank", arguments.memorize_rank.is_some()),
         ("--ideal", ideal),
     ];
     match given.iter().find(|(_, given)| *given) {
@@ -228,6 +300,8 @@ impl MachineSettings {
 pub(crate) struct ReadingSettings {
     /// A model to use if it is the one the archive names.
     pub(crate) model: Option<PathBuf>,
+    /// Adapters to use if they are the ones archives name.
+    pub(crate) adapters: Vec<PathBuf>,
     /// What of the machine may be used.
     pub(crate) machine: MachineSettings,
 }
@@ -235,7 +309,11 @@ pub(crate) struct ReadingSettings {
 impl ReadingSettings {
     /// Resolves what reading commands share.
     pub(crate) fn new(arguments: &ReadingArguments) -> Self {
-        Self { model: arguments.model.clone(), machine: MachineSettings::new(&arguments.machine) }
+        Self {
+            model: arguments.model.clone(),
+            adapters: arguments.adapter.clone(),
+            machine: MachineSettings::new(&arguments.machine),
+        }
     }
 }
 

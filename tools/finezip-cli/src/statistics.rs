@@ -34,6 +34,7 @@ impl Statistics {
             "file": name,
             "text_bytes": summary.text_bytes,
             "archive_bytes": summary.archive_bytes,
+            "adapter_bytes": summary.adapter_bytes,
             "tokens": summary.tokens,
             "model_frames": summary.model_frames,
             "other_frames": summary.other_frames,

@@ -3,6 +3,7 @@
 use candle_core::Device;
 use candle_nn::VarBuilder;
 use finezip_core::Result;
+use finezip_lora::Adapter;
 use finezip_models::{Architecture, Checkpoint, ModelConfig};
 
 use super::{BLOCK_TOKENS, BlockRule, Blueprint, Network, gemma, llama, position_bytes, qwen};
@@ -21,7 +22,11 @@ struct Full {
 }
 
 /// Reads the weights and checks that candle's code for the family does what the model asks for.
-pub(super) fn blueprint(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Blueprint>> {
+pub(super) fn blueprint(
+    checkpoint: &Checkpoint,
+    adapter: Option<&Adapter>,
+    device: &Device,
+) -> Result<Box<dyn Blueprint>> {
     let config = checkpoint.config().clone();
     let (check, build): (fn(&ModelConfig) -> Result<()>, Build) = match config.architecture {
         Architecture::Llama => (llama::check, llama::build),
@@ -32,7 +37,7 @@ pub(super) fn blueprint(checkpoint: &Checkpoint, device: &Device) -> Result<Box<
     check(&config)?;
     // Every tensor the code asks for is there: the checkpoint holds all that follow from the
     // configuration, with their shapes checked.
-    let weights = weights::load(checkpoint, device)?;
+    let weights = weights::load(checkpoint, adapter, device)?;
     Ok(Box::new(Full { config, weights, build }))
 }
 

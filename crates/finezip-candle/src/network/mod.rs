@@ -9,6 +9,7 @@ mod qwen;
 
 use candle_core::{Device, Tensor};
 use finezip_core::{Error, Result};
+use finezip_lora::Adapter;
 use finezip_models::{Architecture, Checkpoint, ModelConfig};
 
 use crate::failure;
@@ -70,14 +71,19 @@ pub(crate) trait Blueprint: Send + Sync {
 /// Reads a checkpoint's weights for the code of its family.
 ///
 /// # Errors
-/// Unreadable weights, or a feature of the model that candle's code for the family lacks.
+/// Unreadable weights, a feature of the model that candle's code for the family lacks, an adapter
+/// that does not fit, or one for weights in the blocks of their file.
 pub(crate) fn blueprint(
     checkpoint: &Checkpoint,
+    adapter: Option<&Adapter>,
     weights: WeightFormat,
     device: &Device,
 ) -> Result<Box<dyn Blueprint>> {
     match weights {
-        WeightFormat::F32 => full::blueprint(checkpoint, device),
+        WeightFormat::F32 => full::blueprint(checkpoint, adapter, device),
+        WeightFormat::Quantized if adapter.is_some() => Err(Error::Settings(
+            "an adapter is merged into f32 weights; these stay in the blocks of their file".into(),
+        )),
         WeightFormat::Quantized => quantized::blueprint(checkpoint, device),
     }
 }

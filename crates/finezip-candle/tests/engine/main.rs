@@ -1,5 +1,6 @@
 //! The engine on seeded models of every family, and on a real one.
 
+mod adapters;
 mod determinism;
 mod logits;
 mod misuse;

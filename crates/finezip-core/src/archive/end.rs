@@ -18,7 +18,10 @@ pub struct IndexEntry {
 pub struct End {
     /// Bytes of the descriptor block, 0 for none.
     pub descriptor_bytes: u64,
-    /// Frames that stand before the descriptor block.
+    /// Bytes of the adapter block directly before the descriptor block, 0 for none; only with a
+    /// descriptor block.
+    pub adapter_bytes: u64,
+    /// Frames that stand before the descriptor block, and before its adapter block.
     pub frames_before_descriptor: u64,
     /// The frames in order.
     pub frames: Vec<IndexEntry>,
@@ -38,7 +41,11 @@ impl End {
         let mut out = vec![END_TAG];
         put_varint(&mut out, self.descriptor_bytes);
         if self.descriptor_bytes > 0 {
-            put_varint(&mut out, self.frames_before_descriptor);
+            let has_adapter = self.adapter_bytes > 0;
+            put_varint(&mut out, self.frames_before_descriptor << 1 | u64::from(has_adapter));
+            if has_adapter {
+                put_varint(&mut out, self.adapter_bytes);
+            }
         }
         put_varint(&mut out, self.frames.len() as u64);
         for frame in &self.frames {
@@ -87,10 +94,7 @@ impl End {
     /// blocks it lists.
     pub(crate) fn read_numbered(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
         match Self::read_fields(bytes) {
-            Ok((end, _)) => {
-                let blocks = end.frames.len() as u64 + u64::from(end.descriptor_bytes > 0);
-                Self::read(bytes, blocks)
-            }
+            Ok((end, _)) => Self::read(bytes, end.frames.len() as u64 + end.head_blocks()),
             Err(_) => Self::read(bytes, 0),
         }
     }
@@ -99,7 +103,9 @@ impl End {
         let mut reader = ByteReader::new(bytes);
         reader.byte()?;
         let descriptor_bytes = reader.varint()?;
-        let frames_before_descriptor = if descriptor_bytes > 0 { reader.varint()? } else { 0 };
+        let before = if descriptor_bytes > 0 { reader.varint()? } else { 0 };
+        let adapter_bytes = if before & 1 == 1 { reader.varint()? } else { 0 };
+        let frames_before_descriptor = before >> 1;
         let count = reader.varint()?;
         // Every entry takes two bytes at least: no count makes us allocate more than we were given.
         let mut frames = Vec::with_capacity((count as usize).min(bytes.len() / 2));
@@ -110,7 +116,8 @@ impl End {
             });
         }
         let digest = u64::from_le_bytes(reader.array()?);
-        let end = Self { descriptor_bytes, frames_before_descriptor, frames, digest };
+        let end =
+            Self { descriptor_bytes, adapter_bytes, frames_before_descriptor, frames, digest };
         Ok((end, reader.position()))
     }
 
@@ -121,19 +128,36 @@ impl End {
 
     /// Bytes from the member's first byte to its end block, saturating where they are forged.
     pub fn body_bytes(&self) -> u64 {
-        self.frames.iter().fold(START_BYTES.saturating_add(self.descriptor_bytes), |sum, frame| {
-            sum.saturating_add(frame.block_bytes)
-        })
+        let head = START_BYTES.saturating_add(self.head_bytes());
+        self.frames.iter().fold(head, |sum, frame| sum.saturating_add(frame.block_bytes))
+    }
+
+    /// Bytes of the descriptor block and its adapter block.
+    pub fn head_bytes(&self) -> u64 {
+        self.descriptor_bytes.saturating_add(self.adapter_bytes)
+    }
+
+    /// Blocks that are no frames: the descriptor and its adapter.
+    pub(crate) fn head_blocks(&self) -> u64 {
+        u64::from(self.descriptor_bytes > 0) + u64::from(self.adapter_bytes > 0)
+    }
+
+    /// Offset of the adapter block from the member's first byte, if it has one.
+    pub fn adapter_offset(&self) -> Option<u64> {
+        (self.adapter_bytes > 0).then(|| self.head_offset())
     }
 
     /// Offset of the descriptor block from the member's first byte, if it has one.
     pub fn descriptor_offset(&self) -> Option<u64> {
-        let before = usize::try_from(self.frames_before_descriptor).ok()?.min(self.frames.len());
-        (self.descriptor_bytes > 0).then(|| {
-            self.frames[..before]
-                .iter()
-                .fold(START_BYTES, |sum, frame| sum.saturating_add(frame.block_bytes))
-        })
+        (self.descriptor_bytes > 0).then(|| self.head_offset().saturating_add(self.adapter_bytes))
+    }
+
+    /// Where the frames before the descriptor end.
+    fn head_offset(&self) -> u64 {
+        let before = usize::try_from(self.frames_before_descriptor).unwrap_or(usize::MAX);
+        self.frames[..before.min(self.frames.len())]
+            .iter()
+            .fold(START_BYTES, |sum, frame| sum.saturating_add(frame.block_bytes))
     }
 }
 
@@ -147,12 +171,14 @@ mod tests {
         #[test]
         fn ends_come_back(
             descriptor_bytes in 0_u64..1000,
-            before in 0_u64..10,
+            adapter_bytes in prop_oneof![Just(0_u64), 1_u64..1 << 30],
+            before in prop_oneof![0_u64..10, Just(u64::MAX >> 1)],
             entries in prop::collection::vec((any::<u64>(), any::<u64>()), 0..20),
             digest in any::<u64>(),
         ) {
             let end = End {
                 descriptor_bytes,
+                adapter_bytes: if descriptor_bytes > 0 { adapter_bytes } else { 0 },
                 frames_before_descriptor: if descriptor_bytes > 0 { before } else { 0 },
                 frames: entries
                     .iter()

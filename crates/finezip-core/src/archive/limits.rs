@@ -10,6 +10,8 @@ pub struct Limits {
     pub frame_bytes: u64,
     /// Bytes in a descriptor.
     pub descriptor_bytes: u64,
+    /// Bytes of an embedded adapter, as stored.
+    pub adapter_bytes: u64,
     /// Lanes in a frame.
     pub lanes: u64,
     /// Bytes of memory a session may take: lanes times what a lane takes with the window asked
@@ -20,11 +22,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 64 MiB a frame, 64 KiB of descriptor, 1,024 lanes, 16 GiB a session, 64 MiB of index.
+    /// 64 MiB a frame, 64 KiB of descriptor, 128 MiB of adapter, 1,024 lanes, 16 GiB a session, 64 MiB of index.
     fn default() -> Self {
         Self {
             frame_bytes: 64 << 20,
             descriptor_bytes: 64 << 10,
+            adapter_bytes: 128 << 20,
             lanes: 1024,
             session_bytes: 16 << 30,
             end_bytes: 64 << 20,

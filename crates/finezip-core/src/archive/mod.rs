@@ -2,9 +2,11 @@
 //!
 //! An archive is one or more *members*, one after another. A member is a start (magic and
 //! version), at most one *descriptor* (what a decoder must have: model, tokenizer, schedule,
-//! coder), frames, and an end (index and digest). Every block carries checksums; lengths are
-//! checked against [`Limits`] before anything is allocated.
+//! coder), before it the *adapter* it names where that travels along, frames, and an end (index
+//! and digest). Every block carries checksums; lengths are checked against [`Limits`] before
+//! anything is allocated.
 
+pub(crate) mod adapter;
 mod bytes;
 pub mod descriptor;
 pub mod end;
@@ -34,6 +36,8 @@ pub const TAIL_MAGIC: [u8; 4] = [0x1A, b'Z', b'F', 0x8F];
 /// Bytes of a member's footer: the end block's length and the tail magic.
 pub const FOOTER_BYTES: u64 = 8;
 
+/// The first byte of an adapter block.
+pub(crate) const ADAPTER_TAG: u8 = b'A';
 /// The first byte of a descriptor block.
 pub(crate) const DESCRIPTOR_TAG: u8 = b'D';
 /// The first byte of a frame block.

@@ -7,8 +7,8 @@
 use super::bytes::{ByteReader, Short};
 use super::limits::{Limits, within};
 use super::{
-    DESCRIPTOR_TAG, Descriptor, END_TAG, End, FORMAT_VERSION, FRAME_TAG, FrameHeader, IndexEntry,
-    MAGIC, START_BYTES, block_crc, end,
+    ADAPTER_TAG, DESCRIPTOR_TAG, Descriptor, END_TAG, End, FORMAT_VERSION, FRAME_TAG, FrameHeader,
+    IndexEntry, MAGIC, START_BYTES, adapter, block_crc, end,
 };
 use crate::error::{Error, Result};
 
@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 pub enum Block {
     /// A member begins.
     Start,
+    /// The adapter that the descriptor right after it names, as stored.
+    Adapter(Vec<u8>),
     /// What the member's frames need.
     Descriptor(Box<Descriptor>),
     /// A frame: its number in the member (frames only, from 0), its header and its payload.
@@ -43,6 +45,7 @@ pub struct BlockParser {
 struct Member {
     blocks: u64,
     descriptor_bytes: u64,
+    adapter_bytes: u64,
     frames_before_descriptor: u64,
     frames: Vec<IndexEntry>,
     hashes: Vec<u64>,
@@ -101,11 +104,19 @@ impl BlockParser {
         if self.member.is_none() {
             return self.parse_start();
         }
+        let awaits_descriptor = self
+            .member
+            .as_ref()
+            .is_some_and(|member| member.adapter_bytes > 0 && member.descriptor_bytes == 0);
+        if awaits_descriptor && tag != DESCRIPTOR_TAG {
+            return Err(Error::damaged("block", "an adapter without a descriptor right after it"));
+        }
         match tag {
+            ADAPTER_TAG => self.parse_adapter(),
             DESCRIPTOR_TAG => self.parse_descriptor(),
             FRAME_TAG => self.parse_frame(),
             END_TAG => self.parse_end(),
-            _ => Err(Error::damaged("block", format!("tag {tag:#04x} is none of D, F, E"))),
+            _ => Err(Error::damaged("block", format!("tag {tag:#04x} is none of A, D, F, E"))),
         }
     }
 
@@ -129,6 +140,22 @@ impl BlockParser {
         self.members += 1;
         self.member = Some(Member::default());
         Ok(Some(Block::Start))
+    }
+
+    fn parse_adapter(&mut self) -> Result<Option<Block>> {
+        let rest = &self.buffer[self.taken..];
+        let Some(member) = &mut self.member else { return Ok(None) };
+        if member.descriptor_bytes > 0 {
+            return Err(Error::damaged("block", "an adapter after the member's descriptor"));
+        }
+        let Some((body, length)) = adapter::read(rest, member.blocks, &self.limits)? else {
+            return Ok(None);
+        };
+        let body = body.to_vec();
+        member.blocks += 1;
+        member.adapter_bytes = length as u64;
+        self.take(length);
+        Ok(Some(Block::Adapter(body)))
     }
 
     fn parse_descriptor(&mut self) -> Result<Option<Block>> {
@@ -184,6 +211,7 @@ impl BlockParser {
         };
         let expected = End {
             descriptor_bytes: member.descriptor_bytes,
+            adapter_bytes: member.adapter_bytes,
             frames_before_descriptor: member.frames_before_descriptor,
             frames: member.frames.clone(),
             digest: end::digest(&member.hashes),

@@ -82,6 +82,15 @@ impl HashModel {
     }
 }
 
+impl HashModel {
+    /// A model that says it has an adapter merged; logits are the same.
+    pub(crate) fn adapted(adapter: Fingerprint) -> Self {
+        let mut model = Self::new(Exactness::Everywhere);
+        model.identity.adapter = Some(adapter);
+        model
+    }
+}
+
 impl LanguageModel for HashModel {
     fn identity(&self) -> &ModelIdentity {
         &self.identity
@@ -207,8 +216,12 @@ impl Plan for Steps {
 }
 
 pub(crate) fn language(exactness: Exactness, schedule: Chunks) -> Language {
+    language_of(HashModel::new(exactness), schedule)
+}
+
+pub(crate) fn language_of(model: HashModel, schedule: Chunks) -> Language {
     Language {
-        model: Arc::new(HashModel::new(exactness)),
+        model: Arc::new(model),
         tokenizer: Arc::new(Words),
         schedule: Arc::new(schedule),
         coder: Arc::new(ReferenceCoder),

@@ -3,10 +3,11 @@
 //! Blocks of Q4_0 and Q4_1 stay what the file has (the minimum of Q4_0 is `-8 d`). Every other
 //! type is rounded: with the block's largest value `a` and smallest `m`, `m` and
 //! `d = (a - m) / 15` are rounded to 16-bit floats, and `q = round((x - m) / d)`, half to even,
-//! within 0 to 15, with these; where `d` is 0, `q` is 0. Nothing is rotated or folded: blocks this
-//! small need it less, and rotating would mean rounding every block again.
+//! within 0 to 15, with these; where `d` is 0, `q` is 0. So is every matrix that an adapter changes,
+//! whatever its type: rounding it once more is what merging costs here. Nothing is rotated or
+//! folded: blocks this small need it less, and rotating would mean rounding every block again.
 
-use finezip_models::{Checkpoint, GgmlType};
+use finezip_models::GgmlType;
 use half::f16;
 
 use super::tensors::Tensors;
@@ -20,15 +21,14 @@ const BLOCK: usize = 32;
 /// Adding and taking away 1.5 * 2^23 rounds to an integer, half to even.
 const ROUNDING: f32 = 12_582_912.0;
 
-/// Makes the weights of a checkpoint.
-pub(crate) fn fold(checkpoint: &Checkpoint) -> Result<Weights> {
-    let tensors = Tensors::new(checkpoint);
+/// Makes the weights of a model.
+pub(crate) fn fold(tensors: &Tensors<'_>) -> Result<Weights> {
     let config = tensors.config();
     let (hidden, feed_forward) = (config.hidden_size, config.feed_forward);
     let query_width = config.heads * config.head_dim;
     let pack = |names: &[String], depth: usize| -> Result<Int4Weights> {
         let mut blocks = Blocks::default();
-        names.iter().try_for_each(|name| blocks.push(checkpoint, name))?;
+        names.iter().try_for_each(|name| blocks.push(tensors, name))?;
         let channels = blocks.values.len() / depth;
         let Blocks { values, scales, minima } = blocks;
         Ok(Int4Weights::pack(channels, depth, &values, &scales, &minima)?)
@@ -81,8 +81,9 @@ struct Blocks {
 
 impl Blocks {
     /// Appends a tensor's rows.
-    fn push(&mut self, checkpoint: &Checkpoint, name: &str) -> Result<()> {
-        let kind = checkpoint.tensor_type(name);
+    fn push(&mut self, tensors: &Tensors<'_>, name: &str) -> Result<()> {
+        let checkpoint = tensors.checkpoint();
+        let kind = checkpoint.tensor_type(name).filter(|_| !tensors.is_adapted(name));
         let first = self.scales.len();
         match kind {
             Some(GgmlType::Q4_0) => {
@@ -99,7 +100,7 @@ impl Blocks {
                 }
             }
             _ => {
-                for block in checkpoint.tensor_f32(name)?.0.as_chunks::<BLOCK>().0 {
+                for block in tensors.values(name)?.as_chunks::<BLOCK>().0 {
                     self.push_rounded(block);
                 }
             }

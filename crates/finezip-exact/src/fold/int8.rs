@@ -52,9 +52,8 @@ pub(crate) fn rotates_queries(head_width: usize) -> bool {
     head_width.is_multiple_of(QUERY_BLOCK)
 }
 
-/// Makes the weights of a checkpoint.
-pub(crate) fn fold(checkpoint: &finezip_models::Checkpoint, context: &Context) -> Result<Weights> {
-    let tensors = Tensors::new(checkpoint);
+/// Makes the weights of a model.
+pub(crate) fn fold(tensors: Tensors<'_>, context: &Context) -> Result<Weights> {
     let config = tensors.config();
     let residual = Rotation::new(config.hidden_size);
     let rotates_residual = !tensors.has_post_norms();

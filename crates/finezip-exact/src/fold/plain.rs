@@ -1,15 +1,12 @@
 //! The precision `f32`: the weights as they are.
 
-use finezip_models::Checkpoint;
-
 use super::tensors::Tensors;
 use crate::error::Result;
 use crate::kernels::F32Weights;
 use crate::weights::{Embedding, LayerWeights, Linear, Weights};
 
-/// Makes the weights of a checkpoint.
-pub(crate) fn fold(checkpoint: &Checkpoint) -> Result<Weights> {
-    let tensors = Tensors::new(checkpoint);
+/// Makes the weights of a model.
+pub(crate) fn fold(tensors: &Tensors<'_>) -> Result<Weights> {
     let config = tensors.config();
     let (hidden, feed_forward) = (config.hidden_size, config.feed_forward);
     let query_width = config.heads * config.head_dim;

@@ -1,5 +1,6 @@
-//! A checkpoint's tensors as finite floats of the expected size.
+//! A checkpoint's tensors as finite floats of the expected size, an adapter's changes added.
 
+use finezip_lora::Adapter;
 use finezip_models::{Architecture, Checkpoint, ModelConfig};
 
 use crate::error::{Error, Result};
@@ -7,6 +8,7 @@ use crate::error::{Error, Result};
 /// Reads the tensors of one model.
 pub(crate) struct Tensors<'a> {
     checkpoint: &'a Checkpoint,
+    adapter: Option<&'a Adapter>,
 }
 
 /// The vectors of one layer: gains and biases.
@@ -23,8 +25,34 @@ pub(crate) struct LayerVectors {
 }
 
 impl<'a> Tensors<'a> {
-    pub(crate) fn new(checkpoint: &'a Checkpoint) -> Self {
-        Self { checkpoint }
+    /// The tensors of a checkpoint with an adapter of this model merged.
+    pub(crate) fn new(checkpoint: &'a Checkpoint, adapter: Option<&'a Adapter>) -> Self {
+        Self { checkpoint, adapter }
+    }
+
+    /// The file, without the adapter.
+    pub(crate) fn checkpoint(&self) -> &'a Checkpoint {
+        self.checkpoint
+    }
+
+    /// Whether the adapter changes the tensor of this canonical name.
+    pub(crate) fn is_adapted(&self, name: &str) -> bool {
+        self.adapter.is_some_and(|adapter| adapter.module(module_of(name)).is_some())
+    }
+
+    /// The values of the tensor of this canonical name: as the file has them, plus what the
+    /// adapter adds; all finite.
+    pub(crate) fn values(&self, name: &str) -> Result<Vec<f32>> {
+        let mut values = self.checkpoint.tensor_f32(name)?.0;
+        if let Some(adapter) = self.adapter {
+            adapter.merge(module_of(name), &mut values)?;
+        }
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(index) => {
+                Err(Error::NotFinite { tensor: name.to_owned(), index, found: values[index] })
+            }
+            None => Ok(values),
+        }
     }
 
     pub(crate) fn config(&self) -> &'a ModelConfig {
@@ -38,17 +66,12 @@ impl<'a> Tensors<'a> {
 
     /// The tensor of this canonical name, which must have `size` elements, all finite.
     pub(crate) fn read(&self, name: &str, size: usize) -> Result<Vec<f32>> {
-        let values = self.checkpoint.tensor_f32(name)?.0;
+        let values = self.values(name)?;
         if values.len() != size {
             let (tensor, found) = (name.to_owned(), values.len());
             return Err(Error::TensorSize { tensor, expected: size, found });
         }
-        match values.iter().position(|value| !value.is_finite()) {
-            Some(index) => {
-                Err(Error::NotFinite { tensor: name.to_owned(), index, found: values[index] })
-            }
-            None => Ok(values),
-        }
+        Ok(values)
     }
 
     /// A matrix `[rows][columns]` of a layer.
@@ -131,6 +154,11 @@ impl<'a> Tensors<'a> {
     pub(crate) fn final_gain(&self) -> Result<Vec<f32>> {
         self.read("model.norm.weight", self.config().hidden_size)
     }
+}
+
+/// The module that a weight belongs to.
+fn module_of(name: &str) -> &str {
+    name.strip_suffix(".weight").unwrap_or(name)
 }
 
 /// Whether each part's output passes a norm of its own before it joins the residual stream.

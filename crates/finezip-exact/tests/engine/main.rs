@@ -1,5 +1,6 @@
 //! The engine as its users see it: families, precisions, schedules, windows, the cache.
 
+mod adapters;
 mod cache;
 mod families;
 mod golden;

@@ -11,6 +11,7 @@
 //! Nothing here needs tensors: an engine that merges adapters uses this module alone.
 
 mod file;
+mod merge;
 mod peft;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,10 @@ use crate::error::{Error, Result};
 use crate::target::Linear;
 
 pub use file::{CONFIG_FILE, WEIGHTS_FILE};
+#[doc(hidden)]
+pub use merge::SOURCE as MERGE_SOURCE;
+#[cfg(feature = "train")]
+pub(crate) use merge::scale;
 
 /// Starts the hash of an adapter.
 const HASH_CONTEXT: &[u8] = b"finezip adapter 1\0";
@@ -135,33 +140,6 @@ impl Adapter {
         self.modules.values().map(|module| module.a.len() + module.b.len()).sum()
     }
 
-    /// What a module's products are multiplied with, in `f32`: one division, after one square
-    /// root with rank stabilisation.
-    pub fn scale(&self, module: &LoraMatrices) -> f32 {
-        scale(module.alpha, module.rank, self.config.use_rslora)
-    }
-
-    /// What is added to a module's weight, `[out, in]` row-major; none where the adapter leaves
-    /// the module alone.
-    ///
-    /// Each value is `scale * (((b0 * a0 + b1 * a1) + b2 * a2) + ...)` over the rank ascending,
-    /// each operation rounded to `f32`, so that every machine gets the same bits.
-    pub fn delta(&self, path: &str) -> Option<Vec<f32>> {
-        let module = self.modules.get(path)?;
-        let scale = self.scale(module);
-        let mut delta = vec![0.0; module.out_features * module.in_features];
-        let rows = delta.chunks_exact_mut(module.in_features);
-        for (row, factors) in rows.zip(module.b.chunks_exact(module.rank)) {
-            for (factor, a) in factors.iter().zip(module.a.chunks_exact(module.in_features)) {
-                for (value, a) in row.iter_mut().zip(a) {
-                    *value += factor * a;
-                }
-            }
-            row.iter_mut().for_each(|value| *value *= scale);
-        }
-        Some(delta)
-    }
-
     /// Checks that every module is one of the model's linears, with its sizes.
     ///
     /// # Errors
@@ -211,12 +189,6 @@ impl Adapter {
         }
         Fingerprint(*hasher.finalize().as_bytes())
     }
-}
-
-/// `alpha / rank`, or `alpha / sqrt(rank)`.
-pub(crate) fn scale(alpha: f32, rank: usize, use_rslora: bool) -> f32 {
-    let rank = rank as f32;
-    alpha / if use_rslora { rank.sqrt() } else { rank }
 }
 
 #[cfg(test)]

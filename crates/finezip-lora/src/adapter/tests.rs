@@ -74,6 +74,13 @@ fn a_delta_is_the_scaled_product() {
         }
     }
     assert!(adapter.delta("model.layers.9.mlp.up_proj").is_none());
+    let mut weight = vec![0.5; 30];
+    adapter.merge(&path, &mut weight).unwrap();
+    assert!(weight.iter().zip(&delta).all(|(merged, delta)| *merged == 0.5 + delta));
+    let mut other = vec![0.1; 7];
+    adapter.merge("model.layers.9.mlp.up_proj", &mut other).unwrap();
+    assert_eq!(other, [0.1; 7]);
+    assert!(adapter.merge(&path, &mut other).unwrap_err().to_string().contains("30"));
 }
 
 #[test]
@@ -95,8 +102,8 @@ fn sizes_must_be_those_of_the_values() {
 
 #[test]
 fn rank_stabilisation_divides_by_the_root() {
-    assert_eq!(scale(32.0, 16, false), 2.0);
-    assert_eq!(scale(32.0, 16, true), 8.0);
+    assert_eq!(merge::scale(32.0, 16, false), 2.0);
+    assert_eq!(merge::scale(32.0, 16, true), 8.0);
 }
 
 #[test]

@@ -25,12 +25,14 @@
 //! # }
 //! ```
 
+mod memorize;
 mod optimizer;
 mod schedule;
 mod settings;
 mod state;
 mod trainer;
 
+pub use memorize::{Memorizing, memorize};
 pub use optimizer::AdamWSettings;
 pub use schedule::{Decay, LearningRate};
 pub use settings::{Duration, TrainingSettings};

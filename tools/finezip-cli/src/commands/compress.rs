@@ -1,24 +1,29 @@
 //! `compress`: files to archives.
 
 use std::cell::OnceCell;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use finezip_core::{Compressor, Decompressor};
+use finezip_core::{Compressor, Decompressor, Summary};
 
 use super::for_each_file;
 use super::verify;
 use crate::args::CompressArguments;
-use crate::compose::Workshop;
+use crate::compose::{Base, Workshop};
 use crate::exit::{Code, Outcome};
 use crate::ideal::IdealLength;
 use crate::input::{Input, display_name};
+use crate::memorize::Memorizer;
 use crate::output::{Output, WriteOptions};
 use crate::progress::Meter;
 use crate::report::Report;
 use crate::resolver::ArchiveResolver;
-use crate::settings::{self, CodingSettings, FileSettings, MachineSettings, Naming};
+use crate::settings::{
+    self, CodingSettings, FileSettings, LanguageSettings, MachineSettings, MemorizeSettings,
+    ModelChoice, Naming,
+};
 use crate::statistics::Statistics;
 
 /// Runs the command.
@@ -33,6 +38,7 @@ pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
         verify: arguments.verify,
         statistics: arguments.statistics.as_deref().map(Statistics::create).transpose()?,
         compressor: OnceCell::new(),
+        base: OnceCell::new(),
     };
     Ok(for_each_file(&job.files.inputs, &report, |file| job.compress(file)))
 }
@@ -45,6 +51,7 @@ struct Job {
     verify: bool,
     statistics: Option<Statistics>,
     compressor: OnceCell<(Compressor, Option<IdealLength>)>,
+    base: OnceCell<Base>,
 }
 
 impl Job {
@@ -57,6 +64,57 @@ impl Job {
         Ok(self.compressor.get_or_init(|| made))
     }
 
+    /// What finds the parts of archives that were just written: by their hash, as for any other.
+    fn resolver(&self) -> ArchiveResolver {
+        let language = self.coding.language.as_ref();
+        let model = language.and_then(|language| match &language.model {
+            ModelChoice::At(path) => Some(path.clone()),
+            ModelChoice::Named(_) => None,
+        });
+        let adapter = language.and_then(|language| language.adapter.as_ref());
+        let adapters = adapter.map(|adapter| adapter.folder.clone()).into_iter().collect();
+        ArchiveResolver::new(self.workshop.clone(), model, adapters)
+    }
+
+    /// The model to train on, opened when it is known that there is something to learn.
+    fn base(&self, language: &LanguageSettings) -> Outcome<&Base> {
+        if let Some(made) = self.base.get() {
+            return Ok(made);
+        }
+        let made = self.workshop.base(language).map_err(|failure| failure.fatal())?;
+        Ok(self.base.get_or_init(|| made))
+    }
+
+    /// Compresses with the compressor as it is, piece by piece.
+    fn stream(&self, name: &str, input: &mut Input, output: &mut Output) -> Outcome<Summary> {
+        let (compressor, _) = self.compressor()?;
+        let meter = Meter::start(&self.report, name, input.length());
+        Ok(compressor.compress_stream(input, output, meter.observer())?)
+    }
+
+    /// Compresses with an adapter of the input's own, if that is smaller.
+    fn memorize(
+        &self,
+        language: &LanguageSettings,
+        settings: MemorizeSettings,
+        name: &str,
+        input: &mut Input,
+        output: &mut Output,
+    ) -> Outcome<Summary> {
+        let mut text = Vec::new();
+        input.read_to_end(&mut text)?;
+        let memorizer = Memorizer {
+            workshop: &self.workshop,
+            coding: &self.coding,
+            language,
+            base: self.base(language)?,
+            plain: &self.compressor()?.0,
+        };
+        let archive = memorizer.smaller(settings, name, text)?;
+        output.write_all(&archive.bytes)?;
+        Ok(archive.summary)
+    }
+
     fn compress(&self, file: &Path) -> Outcome {
         let target = self.files.target(file)?;
         let mut input = Input::open(file)?;
@@ -67,16 +125,21 @@ impl Job {
             binary: true,
         };
         let mut output = Output::create(&target, options)?;
-        let (compressor, ideal) = self.compressor()?;
+        // Before the clock starts.
+        let (_, ideal) = self.compressor()?;
         let name = display_name(file);
         let begun = Instant::now();
-        let summary = {
-            let meter = Meter::start(&self.report, &name, input.length());
-            compressor.compress_stream(&mut input, &mut output, meter.observer())?
+        let language = self.coding.language.as_ref();
+        let memorizing = language.and_then(|language| Some((language, language.memorize?)));
+        let summary = match memorizing {
+            Some((language, settings)) => {
+                self.memorize(language, settings, &name, &mut input, &mut output)?
+            }
+            None => self.stream(&name, &mut input, &mut output)?,
         };
         let elapsed = begun.elapsed();
         if self.verify {
-            let decompressor = Decompressor::new(ArchiveResolver::new(self.workshop.clone(), None));
+            let decompressor = Decompressor::new(self.resolver());
             let meter = Meter::start(&self.report, &format!("{name} (verify)"), input.length());
             verify::same_text(&decompressor, output.read_again()?, &input, &meter)?;
         }

@@ -148,7 +148,11 @@ fn parts(member: &MemberInfo) -> Vec<(&'static str, String)> {
         let model = &language.model;
         parts.push(("model", format!("{} (BLAKE3 {})", model.name, model.fingerprint)));
         if let Some(adapter) = &model.adapter {
-            parts.push(("adapter", format!("BLAKE3 {adapter}")));
+            let place = match &member.adapter {
+                Some(info) => format!("in the archive, {} bytes", grouped(info.block_bytes)),
+                None => "not in the archive".into(),
+            };
+            parts.push(("adapter", format!("BLAKE3 {adapter}, {place}")));
         }
         parts.push(("engine", model.engine.to_string()));
         parts.push(("exact", exactness(language)));
@@ -174,6 +178,7 @@ fn to_json(file: &Path, index: &ArchiveIndex, archive_bytes: u64) -> Value {
                 "archive_bytes": member.bytes,
                 "text_bytes": member.text_bytes,
                 "ratio": ratio(member.bytes, member.text_bytes),
+                "adapter_bytes": member.adapter.map(|adapter| adapter.block_bytes),
                 "language": member.descriptor.as_ref().and_then(|d| d.language.as_ref()).map(language_json),
                 "byte_coder": member.descriptor.as_ref().and_then(|d| d.byte_coder.as_ref()).map(ToString::to_string),
                 "frames": frames_of(index, number).map(frame_json).collect::<Vec<_>>(),

@@ -64,7 +64,8 @@ fn decompressor(settings: ReadingSettings, report: Report) -> Decompressor {
         limits.session_bytes = bytes;
     }
     let workshop = Arc::new(Workshop::new(settings.machine, report));
-    Decompressor::new(ArchiveResolver::new(workshop, settings.model)).with_limits(limits)
+    Decompressor::new(ArchiveResolver::new(workshop, settings.model, settings.adapters))
+        .with_limits(limits)
 }
 
 /// Bytes of text in an archive, for a progress bar: from its index, if a bar is drawn and the

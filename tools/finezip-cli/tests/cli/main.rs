@@ -3,6 +3,7 @@
 
 mod support;
 
+mod adapters;
 mod contents;
 mod files;
 mod golden;

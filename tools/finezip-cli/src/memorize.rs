@@ -1,0 +1,133 @@
+//! `--memorize`: an adapter trained on the input, and of two archives the smaller.
+
+use finezip_core::{Compressor, Summary};
+use finezip_lora::train::{Event, Memorizing, memorize};
+use finezip_lora::{EmbeddedAdapter, Error};
+
+use crate::adapters::{self, Merged};
+use crate::compose::{Base, Workshop};
+use crate::exit::{Failure, Outcome};
+use crate::interrupt::TemporaryFolder;
+use crate::progress::Meter;
+use crate::settings::{CodingSettings, LanguageSettings, MemorizeSettings};
+use crate::units::grouped;
+
+/// An archive in memory.
+pub(crate) struct Archive {
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// What is in it.
+    pub(crate) summary: Summary,
+}
+
+/// What memorizing works with.
+pub(crate) struct Memorizer<'a> {
+    /// Makes compressors.
+    pub(crate) workshop: &'a Workshop,
+    /// How text is coded.
+    pub(crate) coding: &'a CodingSettings,
+    /// How it is coded with a model.
+    pub(crate) language: &'a LanguageSettings,
+    /// The model.
+    pub(crate) base: &'a Base,
+    /// The compressor without an adapter.
+    pub(crate) plain: &'a Compressor,
+}
+
+impl Memorizer<'_> {
+    /// The smaller of the text's archives: with an adapter of its own inside, or without. Says
+    /// which it is, and by how much.
+    pub(crate) fn smaller(
+        &self,
+        settings: MemorizeSettings,
+        name: &str,
+        text: Vec<u8>,
+    ) -> Outcome<Archive> {
+        let report = &self.workshop.report;
+        let plain = self.compress(self.plain, name, &text)?;
+        let plain_bytes = grouped(plain.summary.archive_bytes);
+        let embedded = match self.learn(settings, name, text.clone())? {
+            Ok(embedded) => embedded,
+            Err(why) => {
+                report.note(format_args!("{name} : nothing to memorize ({why}): kept without"));
+                return Ok(plain);
+            }
+        };
+        if embedded.bytes().len() >= plain.bytes.len() {
+            report.note(format_args!(
+                "{name} : without an adapter {plain_bytes} bytes; the adapter alone takes {}: kept \
+                 without",
+                grouped(embedded.bytes().len() as u64),
+            ));
+            return Ok(plain);
+        }
+        let merged = Merged::embedded(embedded);
+        let adapted =
+            self.workshop.compressor_with(self.coding, self.language, self.base, merged)?;
+        let adapted = self.compress(&adapted, name, &text)?;
+        let is_smaller = adapted.summary.archive_bytes < plain.summary.archive_bytes;
+        report.note(format_args!(
+            "{name} : without an adapter {plain_bytes} bytes; with it {}, {} of them the adapter: \
+             kept {}",
+            grouped(adapted.summary.archive_bytes),
+            grouped(adapted.summary.adapter_bytes),
+            if is_smaller { "with it" } else { "without" },
+        ));
+        Ok(if is_smaller { adapted } else { plain })
+    }
+
+    /// Trains on the text; where it is too short to learn from, why.
+    fn learn(
+        &self,
+        settings: MemorizeSettings,
+        name: &str,
+        text: Vec<u8>,
+    ) -> Outcome<Result<EmbeddedAdapter, String>> {
+        let report = &self.workshop.report;
+        let folder = TemporaryFolder::new()
+            .map_err(|error| Failure::from(error).about("a folder to train in"))?;
+        let memorizing = Memorizing {
+            steps: settings.steps,
+            rank: settings.rank,
+            threads: self.workshop.threads_to_use(),
+        };
+        let mut meter = None;
+        let mut hear = |event: &Event| {
+            match event {
+                Event::Started { steps, parameters, .. } => {
+                    report.note(format_args!(
+                        "{name} : memorizing in {steps} steps, {} values",
+                        grouped(*parameters as u64)
+                    ));
+                    meter = Some(Meter::steps(report, name, *steps as u64));
+                }
+                Event::Step(step) => {
+                    if let Some(meter) = &meter {
+                        meter.step(step.step as u64, step.bits_per_byte);
+                    }
+                }
+                Event::Evaluation(measured) => report.detail(format_args!(
+                    "  after step {}: {:.4} bits per byte of a sample",
+                    measured.step, measured.bits_per_byte
+                )),
+            }
+            Ok(())
+        };
+        let (checkpoint, tokenizer) = (&self.base.checkpoint, self.base.tokenizer.as_ref());
+        let learned = memorize(checkpoint, tokenizer, text, memorizing, folder.path(), &mut hear);
+        let outcome = match learned {
+            Err(error @ Error::Data { .. }) => return Ok(Err(error.to_string())),
+            learned => learned.map_err(adapters::failure)?,
+        };
+        let embedded =
+            EmbeddedAdapter::new(&outcome.adapter, settings.precision, checkpoint.config());
+        Ok(Ok(embedded.map_err(adapters::failure)?))
+    }
+
+    fn compress(&self, compressor: &Compressor, name: &str, text: &[u8]) -> Outcome<Archive> {
+        let meter = Meter::start(&self.workshop.report, name, Some(text.len() as u64));
+        let mut bytes = Vec::new();
+        let summary = compressor.compress_stream(&mut &text[..], &mut bytes, meter.observer())?;
+        Ok(Archive { bytes, summary })
+    }
+}
