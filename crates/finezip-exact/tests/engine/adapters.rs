@@ -126,7 +126,7 @@ fn neither_threads_nor_instructions_change_a_bit() {
         logits_alone(&model, fixed(32), &tokens(20, 3), 7)
     };
     for precision in Precision::ALL {
-        let expected = logits(precision, 1, Some(Isa::Scalar));
+        let expected = logits(precision, 1, Some(Isa::scalar()));
         for isa in Isa::available() {
             for threads in [1, 3] {
                 let same = logits(precision, threads, Some(isa)) == expected;

@@ -321,18 +321,18 @@ fn memorize(sandbox: &Sandbox, options: &[&str]) -> Ran {
 #[test]
 fn what_is_memorized_is_kept_where_it_pays() {
     let (sandbox, _) = with_adapters();
-    sandbox.write("text", text(6000));
+    sandbox.write("text", text(4000));
     let plain = compress(&sandbox, &[]).len();
-    let steps = ["--memorize-steps", "30", "--memorize-rank", "1", "-T", "2"];
+    let steps = ["--memorize-steps", "300", "--memorize-rank", "1", "-T", "2"];
     let ran = memorize(&sandbox, &steps).expect_code(0).expect_said(&[
-        "text : memorizing in 30 steps, 1,856 values",
+        "text : memorizing in 300 steps, 1,856 values",
         "kept with it",
         "bytes of them are the adapter",
     ]);
     let archive = sandbox.read("text.fz");
     assert!(archive.len() < plain, "{} and {plain}: {}", archive.len(), ran.stderr);
     assert!(listed(&sandbox)["members"][0]["adapter_bytes"].as_u64().unwrap() > 100);
-    assert_eq!(read(&sandbox, &[]).expect_code(0).stdout, text(6000));
+    assert_eq!(read(&sandbox, &[]).expect_code(0).stdout, text(4000));
 }
 
 #[test]
