@@ -20,6 +20,7 @@ pub mod progress;
 pub mod range;
 pub mod read;
 pub mod record;
+pub mod recover;
 pub mod schedule;
 pub mod softmax;
 mod steps;
@@ -41,6 +42,7 @@ pub use model::{
 };
 pub use progress::{Observer, Progress, Timing};
 pub use record::Record;
+pub use recover::{Loss, Lost, Recovery};
 pub use schedule::{Feed, Plan, Schedule, SingleLane, StepEntry};
 pub use tokenizer::{ByteTokenizer, TokenId, Tokenizer};
 pub use write::Summary;
