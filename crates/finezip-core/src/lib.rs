@@ -16,6 +16,7 @@ pub mod error;
 pub mod index;
 pub mod logits;
 pub mod model;
+pub mod partial;
 pub mod progress;
 pub mod range;
 pub mod read;
