@@ -75,6 +75,7 @@ impl Job {
             compressor.compress_stream(&mut input, &mut output, meter.observer())?
         };
         let elapsed = begun.elapsed();
+        input.expect_unchanged()?;
         if self.verify {
             let decompressor = Decompressor::new(ArchiveResolver::new(self.workshop.clone(), None));
             let meter = Meter::start(&self.report, &format!("{name} (verify)"), input.length());
