@@ -8,6 +8,12 @@ pub trait ByteCoder: Send + Sync {
     /// Name, version and every parameter.
     fn record(&self) -> Record;
 
+    /// The most bytes that decoding a text of this length takes besides the text: what readers
+    /// hold against [`Limits::coder_bytes`](crate::Limits) first.
+    fn memory_bytes(&self, _text_bytes: usize) -> u64 {
+        0
+    }
+
     /// The payload for `text`.
     fn compress(&self, text: &[u8]) -> Result<Vec<u8>>;
 

@@ -214,6 +214,7 @@ fn decode_frame(
         Method::Zstd => Zstd::decompress(payload, text_bytes)?,
         Method::Bytes => {
             let coder = components.and_then(|c| c.byte_coder.as_ref()).ok_or_else(undescribed)?;
+            within("bytes of coder memory", coder.memory_bytes(text_bytes), limits.coder_bytes)?;
             let text = coder.decompress(payload, text_bytes)?;
             expect_length(&coder.record().name, text, text_bytes)?
         }
@@ -226,6 +227,8 @@ fn decode_frame(
                 bytes: text_bytes,
             };
             let lane_bytes = language.model.lane_bytes(language.schedule.window());
+            let coder_bytes = language.coder.memory_bytes(shape);
+            within("bytes of coder memory", coder_bytes, limits.coder_bytes)?;
             let session_bytes = lane_bytes.saturating_mul(lanes);
             within("bytes of session memory", session_bytes, limits.session_bytes)?;
             return decode_with_model(language, shape, payload, before, observer);

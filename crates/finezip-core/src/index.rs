@@ -212,7 +212,7 @@ impl ArchiveIndex {
 }
 
 /// A frame header with all its numbers at their longest.
-const MAX_HEADER_BYTES: u64 = 2 + 4 * 10 + 8 + 4;
+pub(crate) const MAX_HEADER_BYTES: u64 = 2 + 4 * 10 + 8 + 4;
 
 fn check_start(start: &[u8]) -> Result<()> {
     if start.len() < START_BYTES as usize || start[..MAGIC.len()] != MAGIC {
@@ -232,7 +232,11 @@ fn read_at<S: Read + Seek>(source: &mut S, offset: u64, count: u64) -> Result<Ve
 }
 
 /// The end of the member that stops at `stop`, and where that member starts.
-fn read_end<S: Read + Seek>(source: &mut S, stop: u64, limits: &Limits) -> Result<(u64, End)> {
+pub(crate) fn read_end<S: Read + Seek>(
+    source: &mut S,
+    stop: u64,
+    limits: &Limits,
+) -> Result<(u64, End)> {
     let truncated = || Error::Truncated { offset: stop, held: 0, frame: None };
     let footer_at = stop.checked_sub(FOOTER_BYTES).ok_or_else(truncated)?;
     let footer = read_at(source, footer_at, FOOTER_BYTES)?;

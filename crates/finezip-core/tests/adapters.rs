@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use finezip_core::{
     ArchiveIndex, Components, Compressor, Decompressor, Descriptor, Error, Exactness, Fingerprint,
-    Limits, Resolver, Result,
+    Limits, Lost, Resolver, Result,
 };
 use proptest::prelude::*;
 use support::{Chunks, HashModel, TEXT, language, language_of};
@@ -213,5 +213,73 @@ fn an_adapter_stands_once_and_directly_before_its_descriptor() {
         let error = decode(&parts).unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }), "{what}: {error}");
         assert!(extract(&parts).is_err(), "{what}");
+    }
+}
+
+/// Has no adapter but the one that travels.
+struct Strict(Vec<u8>);
+
+impl Resolver for Strict {
+    fn resolve(&self, _: &Descriptor) -> Result<Components> {
+        Err(Error::Settings("no adapter is here".into()))
+    }
+
+    fn resolve_with_adapter(&self, descriptor: &Descriptor, adapter: &[u8]) -> Result<Components> {
+        assert_eq!(adapter, self.0);
+        builder(1).build()?.components().resolve(descriptor)
+    }
+}
+
+#[test]
+fn recovery_gives_frames_their_adapter_and_says_when_it_is_lost() {
+    // Bytes that look like the tags of blocks.
+    let adapter = b"ADFE".repeat(50);
+    let archive = embedding(&adapter, 45).compress(&text()).unwrap();
+    let index = ArchiveIndex::read(&mut Cursor::new(&archive[..]), &Limits::default()).unwrap();
+    let info = index.members[0].adapter.unwrap();
+    let adapter_block = info.offset as usize..(info.offset + info.block_bytes) as usize;
+    let text_of = |keeps: &dyn Fn(usize) -> bool| -> Vec<u8> {
+        let kept = index.frames.iter().enumerate().filter(|(number, _)| keeps(*number));
+        kept.flat_map(|(_, frame)| {
+            let from = frame.text_offset as usize;
+            text()[from..from + frame.header.original_bytes as usize].to_vec()
+        })
+        .collect()
+    };
+    let recover = |archive: &[u8]| {
+        let mut found = Vec::new();
+        let decompressor = Decompressor::new(Strict(adapter.clone()));
+        let recovery = decompressor.recover(&mut Cursor::new(archive), &mut found).unwrap();
+        (found, recovery)
+    };
+    let (found, recovery) = recover(&archive);
+    assert_eq!((found, recovery.losses), (text(), vec![]));
+    let twice = [&archive[..], &archive].concat();
+    assert_eq!(recover(&twice).0, text().repeat(2));
+    for at in 0..archive.len() {
+        let mut damaged = archive.clone();
+        damaged[at] ^= 0x55;
+        let (found, recovery) = recover(&damaged);
+        let losses = &recovery.losses;
+        assert!(!losses.is_empty(), "byte {at}");
+        let lost = index.frames.iter().position(|frame| {
+            (frame.offset..frame.offset + frame.block_bytes).contains(&(at as u64))
+        });
+        let needs = |frame: usize| index.frames[frame].header.method.needs_descriptor();
+        if let Some(lost) = lost {
+            assert_eq!(found, text_of(&|frame| frame != lost), "byte {at}: {losses:?}");
+        } else if adapter_block.contains(&at) {
+            assert_eq!(found, text_of(&|frame| !needs(frame)), "byte {at}: {losses:?}");
+            assert!(losses.iter().any(|loss| loss.what == Lost::Adapter), "byte {at}: {losses:?}");
+        }
+        // Without its index as well.
+        let (found, _) = recover(&damaged[..damaged.len() - 8]);
+        match lost {
+            Some(lost) => assert_eq!(found, text_of(&|frame| frame != lost), "byte {at}"),
+            None if adapter_block.contains(&at) => {
+                assert_eq!(found, text_of(&|frame| !needs(frame)), "byte {at}");
+            }
+            None => {}
+        }
     }
 }

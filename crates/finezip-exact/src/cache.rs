@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use finezip_core::Fingerprint;
+use finezip_core::{Fingerprint, partial};
 use finezip_models::ModelConfig;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -39,6 +39,9 @@ const SOURCES: [&str; 10] = [
     include_str!("kernels/int8.rs"),
     include_str!("kernels/quantize.rs"),
 ];
+/// Names of unfinished files, which nobody else gives to files in this folder.
+const PARTIAL_PREFIX: &str = ".weights-";
+const PARTIAL_SUFFIX: &str = ".partial";
 /// Magic, key, length, checksum.
 const HEADER_BYTES: usize = 8 + 32 + 8 + 8;
 /// Values that are turned into bytes at a time.
@@ -113,8 +116,21 @@ impl CacheFile {
     /// Writes the weights.
     pub(crate) fn write(&self, weights: &Weights) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
-        let temporary = self.path().with_extension(format!("{}.tmp", std::process::id()));
-        let written = self.write_to(&temporary, weights);
+        // What killed processes have left, whatever model it was to be.
+        partial::remove_abandoned(&self.folder, PARTIAL_PREFIX, PARTIAL_SUFFIX);
+        let name = format!(
+            "{PARTIAL_PREFIX}{}-{}{PARTIAL_SUFFIX}",
+            Fingerprint(self.key),
+            std::process::id()
+        );
+        let temporary = self.folder.join(name);
+        let file = File::create_new(&temporary)?;
+        // The file is held until it has its name, so that nobody takes it for abandoned.
+        let written = match partial::claim(&file, &temporary) {
+            Ok(true) => self.write_to(&file, weights),
+            Ok(false) => return Err(io::Error::other("another process took it for abandoned")),
+            Err(error) => Err(error),
+        };
         let renamed = written.and_then(|()| fs::rename(&temporary, self.path()));
         if renamed.is_err() {
             // The error that matters is the first one.
@@ -123,15 +139,16 @@ impl CacheFile {
         renamed
     }
 
-    fn write_to(&self, path: &Path, weights: &Weights) -> io::Result<()> {
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    fn write_to(&self, file: &File, weights: &Weights) -> io::Result<()> {
+        let mut file = BufWriter::with_capacity(1 << 20, file);
         file.write_all(&[0; HEADER_BYTES])?;
         let mut writer = Writer { file, hasher: Xxh3::new(), length: 0 };
         writer.weights(weights)?;
         let header = self.header(writer.length, writer.hasher.digest());
         let mut file = writer.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.seek(SeekFrom::Start(0))?;
-        file.write_all(&header)
+        file.write_all(&header)?;
+        file.sync_all()
     }
 
     fn header(&self, length: u64, checksum: u64) -> [u8; HEADER_BYTES] {
@@ -144,13 +161,13 @@ impl CacheFile {
 }
 
 /// Writes arrays and sums them up.
-struct Writer {
-    file: BufWriter<File>,
+struct Writer<'f> {
+    file: BufWriter<&'f File>,
     hasher: Xxh3,
     length: u64,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn weights(&mut self, weights: &Weights) -> io::Result<()> {
         match &weights.embedding {
             Embedding::Int16 { values, scales } => {

@@ -2,10 +2,13 @@
 //!
 //! Content goes to a temporary file in the same folder, which is flushed to the disk and renamed
 //! over the target. When anything fails (no disk space, a killed process), what the target held
-//! before is still there; a failed write leaves no temporary file either.
+//! before is still there. A failed write leaves no temporary file; what a killed process leaves is
+//! removed when the same file is written again.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
+
+use finezip_core::partial;
 
 use crate::error::{Error, Result};
 
@@ -21,9 +24,12 @@ pub fn write_atomically(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!(".{name}.");
     let attempt = || -> std::io::Result<()> {
+        partial::remove_abandoned(folder, &prefix, ".partial");
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".").suffix(".partial");
+        builder.prefix(&prefix).suffix(".partial");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -31,6 +37,9 @@ pub fn write_atomically(
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let mut temporary = builder.tempfile_in(folder)?;
+        while !partial::claim(temporary.as_file(), temporary.path())? {
+            temporary = builder.tempfile_in(folder)?;
+        }
         let mut buffered = BufWriter::new(temporary.as_file_mut());
         write(&mut buffered)?;
         buffered.flush()?;
@@ -61,6 +70,8 @@ mod tests {
         });
         assert!(error.unwrap_err().to_string().contains("state"));
         assert_eq!(std::fs::read(&path).unwrap(), b"good");
+        std::fs::write(folder.path().join(".state.killed.partial"), b"half").unwrap();
+        write_atomically(&path, |file| file.write_all(b"good")).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

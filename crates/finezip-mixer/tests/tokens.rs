@@ -251,3 +251,17 @@ fn settings_survive_a_record() {
     assert!(Settings::from_record(&record.clone().with("table_bits", 60)).is_err());
     assert!(Settings::from_record(&record.with("other", 1)).is_err());
 }
+
+/// Tables are bounded by what is declared before any is made.
+#[test]
+fn what_is_declared_grows_with_contexts_and_tokens_and_no_further_than_the_settings() {
+    let of = |settings: Settings, tokens: usize| {
+        let coder = MixerCoder::new(table(), settings).unwrap();
+        coder.memory_bytes(FrameShape { vocab_size: 269, lanes: 1, tokens, bytes: tokens })
+    };
+    let forged = Settings { table_bits: 30, ..Settings::level(9) };
+    assert!(of(forged, 64 << 20) > 16 << 30);
+    assert!(of(forged, 1000) < 32 << 20);
+    let honest = of(Settings::level(9), 64 << 20);
+    assert!((256 << 20..2 << 30).contains(&honest), "{honest}");
+}

@@ -336,6 +336,9 @@ pub(crate) struct DecompressArguments {
     /// Which files are written.
     #[command(flatten)]
     pub(crate) output: OutputArguments,
+    /// Read past damage: write every frame that is whole and say what is lost
+    #[arg(long, help_heading = "Files")]
+    pub(crate) recover: bool,
     /// Where the model is and what of the machine may be used.
     #[command(flatten)]
     pub(crate) reading: ReadingArguments,

@@ -72,6 +72,10 @@ impl ByteCoder for ByteMixer {
         self.0.record()
     }
 
+    fn memory_bytes(&self, text_bytes: usize) -> u64 {
+        bytes::memory_bytes(text_bytes, &self.0)
+    }
+
     fn compress(&self, text: &[u8]) -> Result<Vec<u8>> {
         Ok(bytes::compress(text, &self.0))
     }

@@ -124,10 +124,10 @@ fn advice(error: &Error) -> Option<&'static str> {
     match error {
         Error::NotAnArchive { .. } => Some("to make one of it, use `finezip-cli compress`"),
         Error::Truncated { .. } => {
-            Some("get it whole again; `finezip-cli compress` never leaves a partial file behind")
+            Some("get it whole again, or `finezip-cli decompress --recover` what is there of it")
         }
         Error::Damaged { .. } | Error::Payload { .. } | Error::TextTooLong { .. } => Some(
-            "get an undamaged copy; `finezip-cli cat --range` still reads the frames that are whole",
+            "get an undamaged copy, or `finezip-cli decompress --recover` what is whole of this one",
         ),
         Error::Limit { what, .. } if what.contains("session") => {
             Some("allow more with --memory, if the archive is from someone you trust")

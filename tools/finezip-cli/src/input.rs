@@ -1,7 +1,7 @@
 //! Where bytes come from: a file or stdin.
 
 use std::fs::{File, Metadata};
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, StdinLock};
 use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -26,7 +26,7 @@ pub(crate) fn display_name(path: &Path) -> String {
 
 /// An input that is open for reading.
 pub(crate) struct Input {
-    reader: Box<dyn Read>,
+    reader: Reader,
     /// The file's metadata; none for stdin.
     pub(crate) metadata: Option<Metadata>,
     hash: Xxh3,
@@ -37,13 +37,30 @@ impl Input {
     pub(crate) fn open(path: &Path) -> Outcome<Self> {
         if is_stdin(path) {
             return Ok(Self {
-                reader: Box::new(io::stdin().lock()),
+                reader: Reader::Stdin(io::stdin().lock()),
                 metadata: None,
                 hash: Xxh3::new(),
             });
         }
         let (file, metadata) = open_file(path)?;
-        Ok(Self { reader: Box::new(file), metadata: Some(metadata), hash: Xxh3::new() })
+        Ok(Self { reader: Reader::File(file), metadata: Some(metadata), hash: Xxh3::new() })
+    }
+
+    /// An error if a regular file is no longer as it was when it was opened: what was read of it
+    /// may be nothing that ever was its content.
+    pub(crate) fn expect_unchanged(&self) -> Outcome {
+        let (Reader::File(file), Some(before)) = (&self.reader, &self.metadata) else {
+            return Ok(());
+        };
+        let now = file.metadata()?;
+        if before.is_file()
+            && (now.len(), now.modified().ok()) != (before.len(), before.modified().ok())
+        {
+            return Err(Failure::file(
+                "it has changed while it was read, so that no archive of it was kept; compress it again",
+            ));
+        }
+        Ok(())
     }
 
     /// Bytes of a regular file; unknown for anything else.
@@ -57,9 +74,18 @@ impl Input {
     }
 }
 
+/// Where an input's bytes are read from.
+enum Reader {
+    Stdin(StdinLock<'static>),
+    File(File),
+}
+
 impl Read for Input {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(out)?;
+        let count = match &mut self.reader {
+            Reader::Stdin(stdin) => stdin.read(out)?,
+            Reader::File(file) => file.read(out)?,
+        };
         self.hash.update(&out[..count]);
         Ok(count)
     }

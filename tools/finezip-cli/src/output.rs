@@ -8,6 +8,7 @@ use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use finezip_core::partial;
 use tempfile::NamedTempFile;
 
 use crate::exit::{Failure, Outcome};
@@ -216,22 +217,37 @@ fn take_attributes(file: &File, source: Option<&Metadata>) -> io::Result<()> {
     file.set_permissions(source.permissions())
 }
 
+/// What the names of unfinished files end with.
+const SUFFIX: &str = ".partial";
+
+/// Unfinished files that are made before giving up, where another run takes each for abandoned in
+/// the moment before it is locked.
+const CLAIMS: u32 = 100;
+
 /// A file under a temporary name, removed unless it is renamed.
 struct Temporary(Option<NamedTempFile>);
 
 impl Temporary {
+    /// An unfinished file for `name`. What killed runs have left of that name is removed first.
     fn create(folder: &Path, name: &str) -> Outcome<Self> {
         let prefix = format!(".{name}.");
+        partial::remove_abandoned(folder, &prefix, SUFFIX);
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".partial");
+        builder.prefix(&prefix).suffix(SUFFIX);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             // The umask takes its share, as for any new file.
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        let file = interrupt::create(|| builder.tempfile_in(folder), NamedTempFile::path)?;
-        Ok(Self(Some(file)))
+        for _ in 0..CLAIMS {
+            let file = interrupt::create(|| builder.tempfile_in(folder), NamedTempFile::path)?;
+            let made = Self(Some(file));
+            if partial::claim(made.file(), made.path())? {
+                return Ok(made);
+            }
+        }
+        Err(Failure::file("another process removes unfinished files as fast as they are made"))
     }
 
     fn held(&self) -> &NamedTempFile {

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use finezip_core::Summary;
+use finezip_core::{Loss, Summary};
 
 use crate::exit::{Code, Failure};
 use crate::ideal::Measured;
@@ -37,6 +37,11 @@ impl Report {
         if failure.code != Code::BrokenPipe {
             Self::line(format_args!("finezip-cli: {}", failure.message));
         }
+    }
+
+    /// Something a damaged archive has lost.
+    pub(crate) fn loss(&self, name: &str, loss: &Loss) {
+        Self::line(format_args!("finezip-cli: {name}: {loss}"));
     }
 
     /// Something the user should know, though the work goes on.

@@ -9,8 +9,11 @@ use super::limits::{Limits, within};
 use super::{ADAPTER_TAG, block_crc};
 use crate::error::{Error, Result};
 
+/// Bytes of the checksum.
+pub(crate) const CRC_BYTES: u64 = 4;
+
 /// The most bytes a block takes beside its body: tag, length, checksum.
-pub(crate) const MOST_EXTRA_BYTES: u64 = 1 + 10 + 4;
+pub(crate) const MOST_EXTRA_BYTES: u64 = 1 + 10 + CRC_BYTES;
 
 /// Bytes of the whole block with a body of so many.
 pub(crate) fn block_bytes(body_bytes: u64) -> u64 {
@@ -51,6 +54,15 @@ pub(crate) fn read<'a>(
         return Err(Error::checksum("adapter", found, expected));
     }
     Ok(Some((body, reader.position())))
+}
+
+/// Bytes of tag and length, and those of the body, at the start of a block; `None` for what is no
+/// adapter within limits.
+pub(crate) fn read_head(bytes: &[u8], limits: &Limits) -> Option<(u64, u64)> {
+    let mut reader = ByteReader::new(bytes);
+    let (tag, length) = (reader.byte().ok()?, reader.varint().ok()?);
+    let is_adapter = tag == ADAPTER_TAG && length <= limits.adapter_bytes;
+    is_adapter.then_some((reader.position() as u64, length))
 }
 
 #[cfg(test)]

@@ -1,8 +1,16 @@
 //! The end of a member: an index for random access and a digest over its frames.
 
 use super::bytes::{ByteReader, Short, put_varint};
+use super::limits::Limits;
 use super::{END_TAG, FOOTER_BYTES, START_BYTES, TAIL_MAGIC, block_crc, content_hash};
 use crate::error::{Error, Result};
+
+/// A frame block without payload and with all its numbers at their shortest.
+const MIN_FRAME_BYTES: u64 = 2 + 2 + 8 + 4 + 4;
+/// More than a block has besides its payload or body.
+const MAX_FRAMING_BYTES: u64 = 64;
+/// Entries that [`End::is_plausible`] looks at; they take 160 bytes at most.
+const ENTRIES_LOOKED_AT: u64 = 8;
 
 /// Where one frame lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +105,47 @@ impl End {
             Ok((end, _)) => Self::read(bytes, end.frames.len() as u64 + end.head_blocks()),
             Err(_) => Self::read(bytes, 0),
         }
+    }
+
+    /// Whether `bytes`, a few hundred at least where the archive goes on, begin like an end block:
+    /// its first entries are lengths that frames can have. What looks like one by chance is found
+    /// out without reading as many entries as it claims.
+    pub(crate) fn is_plausible(bytes: &[u8], limits: &Limits) -> bool {
+        let mut reader = ByteReader::new(bytes);
+        let mut check = || -> Result<bool, Short> {
+            if reader.byte()? != END_TAG {
+                return Ok(false);
+            }
+            let descriptor_bytes = reader.varint()?;
+            if descriptor_bytes > limits.descriptor_bytes.saturating_add(MAX_FRAMING_BYTES) {
+                return Ok(false);
+            }
+            let count = if descriptor_bytes > 0 {
+                let before = reader.varint()?;
+                let adapter_bytes = if before & 1 == 1 { reader.varint()? } else { 0 };
+                if adapter_bytes > limits.adapter_bytes.saturating_add(MAX_FRAMING_BYTES) {
+                    return Ok(false);
+                }
+                let count = reader.varint()?;
+                if before >> 1 > count {
+                    return Ok(false);
+                }
+                count
+            } else {
+                reader.varint()?
+            };
+            for _ in 0..count.min(ENTRIES_LOOKED_AT) {
+                let (block_bytes, original_bytes) = (reader.varint()?, reader.varint()?);
+                if original_bytes > limits.frame_bytes
+                    || block_bytes > original_bytes + MAX_FRAMING_BYTES
+                    || block_bytes < MIN_FRAME_BYTES
+                {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        check().unwrap_or(false)
     }
 
     fn read_fields(bytes: &[u8]) -> Result<(Self, usize), Short> {

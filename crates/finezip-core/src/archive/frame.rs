@@ -2,7 +2,7 @@
 
 use super::bytes::{ByteReader, Short, put_varint};
 use super::limits::{Limits, within};
-use super::{FRAME_TAG, block_crc};
+use super::{FRAME_TAG, block_crc, number_of};
 use crate::error::{Error, Result};
 
 /// How a frame's payload is made.
@@ -104,6 +104,18 @@ impl FrameHeader {
                 Ok(Some((header, length + 4)))
             }
         }
+    }
+
+    /// Like [`FrameHeader::read`] where the number is not known: the number under which the
+    /// checksum holds comes with it. `None` for what no compressor writes.
+    pub(crate) fn read_unnumbered(bytes: &[u8], limits: &Limits) -> Option<(Self, usize, u64)> {
+        let (method, header, length) = Self::read_fields(bytes).ok()?;
+        let crc = bytes.get(length..length + 4)?;
+        if bytes[0] != FRAME_TAG || method > 3 || header.check(limits).is_err() {
+            return None;
+        }
+        let crc = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
+        Some((header, length + 4, number_of(crc, &bytes[..length])))
     }
 
     fn read_fields(bytes: &[u8]) -> Result<(u8, Self, usize), Short> {

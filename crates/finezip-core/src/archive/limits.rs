@@ -17,12 +17,16 @@ pub struct Limits {
     /// Bytes of memory a session may take: lanes times what a lane takes with the window asked
     /// for.
     pub session_bytes: u64,
+    /// Bytes of memory a coder may take for a frame: tables whose size the descriptor and the
+    /// frame's length decide.
+    pub coder_bytes: u64,
     /// Bytes in a member's end block: about 8 a frame.
     pub end_bytes: u64,
 }
 
 impl Default for Limits {
-    /// 64 MiB a frame, 64 KiB of descriptor, 128 MiB of adapter, 1,024 lanes, 16 GiB a session, 64 MiB of index.
+    /// 64 MiB a frame, 64 KiB of descriptor, 128 MiB of adapter, 1,024 lanes, 16 GiB a session, 2 GiB
+    /// a coder, 64 MiB of index.
     fn default() -> Self {
         Self {
             frame_bytes: 64 << 20,
@@ -30,6 +34,7 @@ impl Default for Limits {
             adapter_bytes: 128 << 20,
             lanes: 1024,
             session_bytes: 16 << 30,
+            coder_bytes: 2 << 30,
             end_bytes: 64 << 20,
         }
     }

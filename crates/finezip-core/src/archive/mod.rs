@@ -12,12 +12,14 @@ pub mod descriptor;
 pub mod end;
 pub mod frame;
 pub mod limits;
+mod number;
 pub mod parser;
 
 pub use descriptor::{Descriptor, LanguageDescriptor};
 pub use end::{End, IndexEntry};
 pub use frame::{FrameHeader, Method};
 pub use limits::Limits;
+pub(crate) use number::number_of;
 pub use parser::{Block, BlockParser};
 
 /// The first bytes of every member: `8F 46 5A 1A`. The first is no character in UTF-8, the last

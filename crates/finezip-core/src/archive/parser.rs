@@ -8,7 +8,7 @@ use super::bytes::{ByteReader, Short};
 use super::limits::{Limits, within};
 use super::{
     ADAPTER_TAG, DESCRIPTOR_TAG, Descriptor, END_TAG, End, FORMAT_VERSION, FRAME_TAG, FrameHeader,
-    IndexEntry, MAGIC, START_BYTES, adapter, block_crc, end,
+    IndexEntry, MAGIC, START_BYTES, adapter, block_crc, end, number_of,
 };
 use crate::error::{Error, Result};
 
@@ -251,4 +251,23 @@ pub(crate) fn read_descriptor(
         return Err(Error::checksum("descriptor", found, expected));
     }
     Ok(Some((Descriptor::from_body(body)?, reader.position())))
+}
+
+/// Like [`read_descriptor`] where the number is not known: the number under which the checksum
+/// holds comes with it. `None` for what is no whole descriptor.
+pub(crate) fn read_unnumbered_descriptor(
+    bytes: &[u8],
+    limits: &Limits,
+) -> Option<(Descriptor, usize, u64)> {
+    let mut reader = ByteReader::new(bytes);
+    let tag = reader.byte().ok()?;
+    let length = reader.varint().ok()?;
+    if tag != DESCRIPTOR_TAG || length > limits.descriptor_bytes {
+        return None;
+    }
+    let body = reader.take(length as usize).ok()?;
+    let crc_at = reader.position();
+    let crc = u32::from_le_bytes(reader.array().ok()?);
+    let descriptor = Descriptor::from_body(body).ok()?;
+    Some((descriptor, reader.position(), number_of(crc, &bytes[..crc_at])))
 }

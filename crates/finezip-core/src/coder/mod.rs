@@ -32,6 +32,13 @@ pub trait Coder: Send + Sync {
     /// Name, version and every parameter: enough to make the same coder again.
     fn record(&self) -> Record;
 
+    /// The most bytes that a decoder of a frame of this shape takes beyond a few dozen for each
+    /// token and logit: tables whose size the archive decides. Readers hold it against
+    /// [`Limits::coder_bytes`](crate::Limits) before they open one.
+    fn memory_bytes(&self, _shape: FrameShape) -> u64 {
+        0
+    }
+
     /// Opens an encoder for one frame.
     fn encoder<'a>(&'a self, shape: FrameShape) -> Result<Box<dyn Encoder + 'a>>;
 

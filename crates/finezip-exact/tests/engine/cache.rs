@@ -51,6 +51,19 @@ fn weights_come_back_and_damage_is_folded_again() {
 }
 
 #[test]
+fn what_killed_processes_left_is_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = folder.path().join(".weights-0123abcd-4711.partial");
+    let other = folder.path().join("other.partial");
+    fs::write(&left, b"half of it").unwrap();
+    fs::write(&other, b"somebody's").unwrap();
+    let model = open(&checkpoint(FAMILIES[0]), folder.path(), Precision::Int8);
+    assert_eq!(*model.cache_use(), CacheUse::Written);
+    assert!(!left.exists() && other.exists());
+    assert_eq!(files(folder.path()).len(), 2);
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");

@@ -35,10 +35,20 @@ fn bucket(length: usize) -> usize {
     }
 }
 
+/// Places that are remembered of a text of `length` bytes, as a power of 2.
+fn hash_bits(length: usize) -> u32 {
+    (usize::BITS - length.leading_zeros()).clamp(10, 22)
+}
+
 impl MatchModel {
+    /// Bytes that the places of a text of `length` bytes take.
+    pub(crate) fn memory_bytes(length: usize) -> u64 {
+        (size_of::<u32>() as u64) << hash_bits(length)
+    }
+
     /// For texts of about `length` bytes.
     pub(crate) fn new(minimum: usize, length: usize) -> Self {
-        let hash_bits = (usize::BITS - length.leading_zeros()).clamp(10, 22);
+        let hash_bits = hash_bits(length);
         let mut hits = AdaptiveMap::new(23 * 8 * 4, 1023);
         for at in 0..23 * 8 * 4 {
             let length = at / 32;

@@ -9,6 +9,7 @@ pub use settings::{NAME, Settings, VERSION};
 
 use crate::binary::{BinaryDecoder, BinaryEncoder};
 use finezip_core::{Error, Result};
+use matches::MatchModel;
 use model::Predictor;
 
 /// Codes `text` into a payload that [`decompress`] reads with the same settings.
@@ -23,6 +24,13 @@ pub fn compress(text: &[u8], settings: &Settings) -> Vec<u8> {
         }
     }
     encoder.finish()
+}
+
+/// The most bytes that coding a text of `length` bytes takes besides the text: the table of
+/// bit histories, and match models by the text's length.
+pub fn memory_bytes(length: usize, settings: &Settings) -> u64 {
+    let table = 64_u64 << model::line_bits(settings, length);
+    table + MatchModel::memory_bytes(length) * 3 + (16 << 20)
 }
 
 /// Decodes `length` bytes of text.
@@ -54,6 +62,14 @@ mod tests {
     use proptest::prelude::*;
 
     const SMALL: Settings = Settings { table_bits: 16 };
+
+    #[test]
+    fn what_is_declared_bounds_the_table_by_the_settings_and_by_the_text() {
+        let of = |table_bits, length| memory_bytes(length, &Settings { table_bits });
+        assert!(of(30, 64 << 20) > 1 << 30 && of(30, 64 << 20) < (1 << 30) + (256 << 20));
+        assert!(of(30, 100) < 32 << 20);
+        assert!(of(28, 64 << 20) < 512 << 20);
+    }
 
     fn sample() -> Vec<u8> {
         let mut state = 1u32;

@@ -35,11 +35,16 @@ pub(crate) struct Predictor {
     stretch: &'static [f32; 4096],
 }
 
+/// The table's cache lines for texts of `length` bytes, as a power of 2.
+pub(crate) fn line_bits(settings: &Settings, length: usize) -> u32 {
+    let wanted = (length as u64).saturating_mul(CONTEXTS as u64 * 48).max(1 << 16);
+    (63 - wanted.leading_zeros()).min(settings.table_bits).max(16) - 6
+}
+
 impl Predictor {
     /// A predictor that has seen nothing, for texts of `length` bytes.
     pub(crate) fn new(settings: &Settings, length: usize) -> Self {
-        let wanted = (length as u64).saturating_mul(CONTEXTS as u64 * 48).max(1 << 16);
-        let line_bits = (63 - wanted.leading_zeros()).min(settings.table_bits).max(16) - 6;
+        let line_bits = line_bits(settings, length);
         let mut counts = AdaptiveMap::new(CONTEXTS * 256, 1023.0 as u32);
         let mut recents = AdaptiveMap::new(CONTEXTS * 256, 1023.0 as u32);
         for context in 0..CONTEXTS {

@@ -64,6 +64,10 @@ impl Coder for MixerCoder {
         self.settings.record()
     }
 
+    fn memory_bytes(&self, shape: FrameShape) -> u64 {
+        model::memory_bytes(self.settings, shape)
+    }
+
     fn encoder<'a>(&'a self, shape: FrameShape) -> Result<Box<dyn Encoder + 'a>> {
         Ok(Box::new(MixerEncoder {
             mixer: self.mixer(shape)?,

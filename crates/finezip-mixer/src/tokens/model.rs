@@ -96,6 +96,22 @@ fn hash(which: usize, a: u64, b: u64) -> u64 {
     mixed ^ mixed >> 32
 }
 
+/// A context's cache lines in a frame of `tokens` tokens, as a power of 2.
+fn line_bits(settings: Settings, tokens: usize) -> u32 {
+    let most = settings.table_bits as u32 - 6;
+    (usize::BITS - tokens.leading_zeros()).clamp(6, most)
+}
+
+/// The most bytes that a mixer of a frame takes: each context's lines, match models by the
+/// number of tokens, and what every decision of the vocabulary has.
+pub(crate) fn memory_bytes(settings: Settings, shape: FrameShape) -> u64 {
+    let contexts = if settings.mix { u64::from(settings.contexts.count_ones()) } else { 0 };
+    let tables = contexts.saturating_mul(64 << line_bits(settings, shape.tokens));
+    let per_token = (shape.tokens as u64).saturating_mul(16);
+    let per_decision = (shape.vocab_size as u64).saturating_mul(64);
+    tables.saturating_add(per_token).saturating_add(per_decision).saturating_add(16 << 20)
+}
+
 impl<'a> Mixer<'a> {
     /// A mixer that has seen nothing.
     pub(crate) fn new(
@@ -116,9 +132,7 @@ impl<'a> Mixer<'a> {
             return Err(Error::payload(NAME, format!("a frame of {} tokens", shape.tokens)));
         }
         let decisions = trie.decisions.len().max(1);
-        let line_bits = (usize::BITS - shape.tokens.leading_zeros())
-            .clamp(6, settings.table_bits as u32 - 6)
-            .min(settings.table_bits as u32 - 6);
+        let line_bits = line_bits(settings, shape.tokens);
         let contexts: Vec<_> = (0..CONTEXTS)
             .filter(|which| settings.mix && settings.contexts >> which & 1 == 1)
             .map(|which| (which, FollowerTable::new(line_bits)))

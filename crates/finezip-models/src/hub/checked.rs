@@ -5,12 +5,17 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use finezip_core::partial;
 use sha2::{Digest, Sha256};
 
 use super::Progress;
 use crate::error::{Error, Result};
 
 const READ_BYTES: usize = 1 << 20;
+
+/// Names of unfinished notes.
+const PARTIAL_PREFIX: &str = ".note-";
+const PARTIAL_SUFFIX: &str = ".partial";
 
 /// SHA-256 of a file, in hexadecimal digits.
 pub(super) fn sha256(path: &Path, progress: &mut dyn Progress) -> Result<String> {
@@ -87,7 +92,13 @@ impl Notes {
     fn write(&self, path: &Path, text: &str) -> Result<()> {
         let io = |error| Error::io(path, error);
         fs::create_dir_all(&self.folder).map_err(io)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(io)?;
+        partial::remove_abandoned(&self.folder, PARTIAL_PREFIX, PARTIAL_SUFFIX);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PARTIAL_PREFIX).suffix(PARTIAL_SUFFIX);
+        let mut file = builder.tempfile_in(&self.folder).map_err(io)?;
+        while !partial::claim(file.as_file(), file.path()).map_err(io)? {
+            file = builder.tempfile_in(&self.folder).map_err(io)?;
+        }
         file.write_all(text.as_bytes()).map_err(io)?;
         file.persist(path).map_err(|error| io(error.error))?;
         Ok(())

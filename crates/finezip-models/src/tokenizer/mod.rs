@@ -97,17 +97,24 @@ impl ModelTokenizer {
                 user_defined.push(AddedToken::from(text, false).normalized(false));
             }
         }
-        let model = BPE::builder()
-            .vocab_and_merges(ids, rules.merges)
-            .byte_fallback(characters)
-            .ignore_merges(rules.whole_words_first)
-            .build()
-            .map_err(unusable)?;
-        let mut encoder = tokenizers::Tokenizer::new(model);
-        if !characters {
-            encoder.with_pre_tokenizer(Some(words::byte_level(file, &rules.steps)?));
-        }
-        encoder.add_tokens(user_defined).map_err(unusable)?;
+        let build = || {
+            let model = BPE::builder()
+                .vocab_and_merges(ids, rules.merges)
+                .byte_fallback(characters)
+                .ignore_merges(rules.whole_words_first)
+                .build()
+                .map_err(unusable)?;
+            let mut encoder = tokenizers::Tokenizer::new(model);
+            if !characters {
+                encoder.with_pre_tokenizer(Some(words::byte_level(file, &rules.steps)?));
+            }
+            encoder.add_tokens(user_defined).map_err(unusable)?;
+            Ok(encoder)
+        };
+        let encoder = unless_it_panics(build).unwrap_or_else(|| {
+            let what = "its vocabulary, merges and patterns together: the tokenizers crate panics";
+            Err(Error::unsupported(file, what))
+        })?;
         let inner_pairs = characters.then(|| InnerPairs::new(&vocabulary));
         Ok(Self { vocabulary, encoder, inner_pairs, fingerprint })
     }
@@ -120,12 +127,12 @@ impl ModelTokenizer {
     /// Appends the tokens of a piece, or of its bytes where those do not give it back.
     fn encode_piece(&self, piece: &str, tokens: &mut Vec<TokenId>) {
         let start = tokens.len();
-        let encoded = match self.vocabulary.alphabet() {
+        let encoded = unless_it_panics(|| match self.vocabulary.alphabet() {
             Alphabet::Bytes => self.encoder.encode_fast(piece, false),
             // In text, the mark itself is no space: the comparison below sends it to its bytes.
             Alphabet::Characters => self.encoder.encode_fast(piece.replace(' ', "▁"), false),
-        };
-        if let Ok(encoded) = encoded {
+        });
+        if let Some(Ok(encoded)) = encoded {
             tokens.extend_from_slice(encoded.get_ids());
         }
         let mut rest = piece.as_bytes();
@@ -165,6 +172,12 @@ impl ModelTokenizer {
         let whole_character = || (1..=limit).rev().find(|&i| text.is_char_boundary(i));
         place.or_else(whole_character).unwrap_or(text.len())
     }
+}
+
+/// What the `tokenizers` crate gives, or `None` where it panics: it takes its files for well made,
+/// and here they come from anywhere. Nothing is kept of what it was working on.
+fn unless_it_panics<T>(work: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
 }
 
 /// A hash of everything that decides how bytes become tokens.

@@ -138,6 +138,7 @@ impl Job {
             None => self.stream(&name, &mut input, &mut output)?,
         };
         let elapsed = begun.elapsed();
+        input.expect_unchanged()?;
         if self.verify {
             let decompressor = Decompressor::new(self.resolver());
             let meter = Meter::start(&self.report, &format!("{name} (verify)"), input.length());

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use finezip_core::Decompressor;
 
-use super::{decompressor, for_each_file, text_bytes};
+use super::{decompressor, for_each_file, recover, text_bytes};
 use crate::args::DecompressArguments;
 use crate::exit::{Code, Outcome};
 use crate::input::{Input, display_name, refuse_terminal};
@@ -19,9 +19,8 @@ pub(crate) fn run(arguments: DecompressArguments) -> Outcome<Code> {
     let report = settings::report(arguments.verbosity);
     let files = FileSettings::new(arguments.files, &arguments.output, Naming::RemoveSuffix)?;
     let decompressor = decompressor(ReadingSettings::new(&arguments.reading), report);
-    Ok(for_each_file(&files.inputs, &report, |file| {
-        decompress(file, &files, &decompressor, &report)
-    }))
+    let way = if arguments.recover { recover::recover } else { decompress };
+    Ok(for_each_file(&files.inputs, &report, |file| way(file, &files, &decompressor, &report)))
 }
 
 fn decompress(

@@ -5,6 +5,7 @@ mod compress;
 mod decompress;
 mod list;
 mod models;
+mod recover;
 mod shell;
 mod test;
 mod verify;

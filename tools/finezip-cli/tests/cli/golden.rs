@@ -149,12 +149,9 @@ fn archives_without_a_model_decode_for_ever() {
 
 #[test]
 fn archives_of_every_family_coder_and_schedule_decode_for_ever() {
-    for architecture in [
-        Architecture::Llama,
-        Architecture::Qwen2,
-        Architecture::Qwen3,
-        Architecture::Gemma3,
-    ] {
+    for architecture in
+        [Architecture::Llama, Architecture::Qwen2, Architecture::Qwen3, Architecture::Gemma3]
+    {
         decode(Model::Seeded(architecture));
     }
 }

@@ -48,6 +48,32 @@ fn being_killed_leaves_nothing_under_the_target_s_name() {
 }
 
 #[test]
+fn what_a_killed_run_left_goes_at_the_next_start_and_a_living_one_s_stays() {
+    let sandbox = Sandbox::new();
+    let mut killed = waiting(&sandbox);
+    let _stdin = killed.stdin.take();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(sandbox.names().len(), 1, "{:?}", sandbox.names());
+    let left = sandbox.names();
+    let mut living = sandbox
+        .command(&["compress", "--model", "none", "-o", "out.fz"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while sandbox.names().len() != 1 || sandbox.names() == left {
+        sleep(Duration::from_millis(5));
+    }
+    // Another run of that name leaves the living one's file alone.
+    sandbox.run_with(&["compress", "--model", "none", "-o", "out.fz"], b"text").expect_code(0);
+    assert_eq!(sandbox.names().len(), 2, "{:?}", sandbox.names());
+    drop(living.stdin.take());
+    // The name was taken meanwhile.
+    assert_eq!(living.wait().unwrap().code(), Some(1));
+    assert_eq!(sandbox.names(), ["out.fz"]);
+}
+
+#[test]
 fn an_interrupted_run_does_not_touch_the_file_it_was_to_replace() {
     let sandbox = Sandbox::new();
     sandbox.write("out.fz", b"old");

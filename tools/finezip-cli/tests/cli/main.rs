@@ -12,6 +12,7 @@ mod listing;
 mod models;
 mod ranges;
 mod real_model;
+mod recover;
 mod shell;
 mod small_models;
 mod streams;

@@ -1,0 +1,355 @@
+//! Reading past damage: every frame that is whole, in order, and what of the text is lost.
+//!
+//! The ordinary readers stop at the first thing that is wrong. [`Decompressor::recover`] is for
+//! an archive of which there is no other copy: `survey` finds the blocks that are whole
+//! wherever they stand, `member` puts those of a member in order and says what is missing among
+//! them, and here they are decoded, each held against the hash of its text as always.
+
+mod loss;
+mod member;
+mod survey;
+mod window;
+
+use std::io::{Read, Seek, Write};
+use std::ops::Range;
+
+pub use loss::{Loss, Lost};
+use member::{Member, Piece};
+use survey::{Found, Survey, Surveyor};
+use window::Window;
+
+use crate::archive::{Descriptor, FORMAT_VERSION, FrameHeader, MAGIC};
+use crate::components::Components;
+use crate::decompress::{Decompressor, MemberDecoder};
+use crate::error::{Error, Result};
+use crate::write::Summary;
+
+/// What was read from an archive past its damage.
+#[derive(Clone, Debug, Default)]
+pub struct Recovery {
+    /// What was written.
+    pub summary: Summary,
+    /// Members that were found.
+    pub members: usize,
+    /// Everything that was not as it should be, in the order of the text.
+    pub losses: Vec<Loss>,
+}
+
+impl Recovery {
+    /// Whether the archive was whole: what was written is the text that was compressed.
+    pub fn is_whole(&self) -> bool {
+        self.losses.is_empty()
+    }
+
+    /// Whether text is lost, or may be because an index is.
+    pub fn loses_text(&self) -> bool {
+        self.losses.iter().any(|loss| matches!(loss.what, Lost::Frames { .. } | Lost::Index))
+    }
+
+    /// Whether [`Recovery::lost_bytes`] is all that is lost: every index and every length is known.
+    pub fn is_lost_text_known(&self) -> bool {
+        !self
+            .losses
+            .iter()
+            .any(|loss| matches!(loss.what, Lost::Frames { text_bytes: None, .. } | Lost::Index))
+    }
+
+    /// Bytes of text known to be lost.
+    pub fn lost_bytes(&self) -> u64 {
+        self.losses.iter().fold(0, |sum, loss| match loss.what {
+            Lost::Frames { text_bytes: Some(bytes), .. } => sum.saturating_add(bytes),
+            _ => sum,
+        })
+    }
+}
+
+impl Decompressor {
+    /// Writes the text of every frame of a damaged archive that is whole, in order, and tells
+    /// what is lost. Of a whole archive that is its text, and nothing is lost.
+    ///
+    /// Memory: one frame, and about a hundred bytes for each frame of the archive.
+    ///
+    /// # Errors
+    /// If reading or writing fails, if a part that the archive names (a model, say) is not at
+    /// hand, or if there is nothing of an archive in `source`. Damage is no error.
+    pub fn recover<S: Read + Seek>(
+        &self,
+        source: &mut S,
+        writer: &mut dyn Write,
+    ) -> Result<Recovery> {
+        let mut window = Window::new(source)?;
+        let survey = Surveyor::new(&mut window, self.limits())?.run()?;
+        if survey.members.is_empty() {
+            let found = window.bytes(0, MAGIC.len() + 1)?;
+            return Err(match found.strip_prefix(&MAGIC) {
+                Some(&[version]) if version != FORMAT_VERSION => {
+                    Error::FormatVersion { found: version, known: FORMAT_VERSION }
+                }
+                _ => Error::NotAnArchive { found: found[..found.len().min(MAGIC.len())].to_vec() },
+            });
+        }
+        let mut decoding = Decoding {
+            decompressor: self,
+            decoder: MemberDecoder::new(self),
+            window,
+            writer,
+            text_at: Some(0),
+            recovery: Recovery { members: survey.members.len(), ..Recovery::default() },
+        };
+        decoding.archive(&survey)?;
+        decoding.writer.flush()?;
+        let length = decoding.window.length();
+        let mut recovery = decoding.recovery;
+        recovery.summary = decoding.decoder.summary();
+        recovery.summary.archive_bytes = length;
+        Ok(recovery)
+    }
+}
+
+/// Decodes what a survey has found.
+struct Decoding<'d, 's, S> {
+    decompressor: &'d Decompressor,
+    decoder: MemberDecoder<'d>,
+    window: Window<'s, S>,
+    writer: &'d mut dyn Write,
+    /// Offset in the whole text of the next frame's, while it is known.
+    text_at: Option<u64>,
+    recovery: Recovery,
+}
+
+impl<S: Read + Seek> Decoding<'_, '_, S> {
+    fn archive(&mut self, survey: &Survey) -> Result<()> {
+        let mut others: Vec<Candidate<'_>> = Vec::new();
+        let stops = survey.members[1..].iter().map(|member| member.offset);
+        let stops = stops.chain([self.window.length()]);
+        let members: Vec<Member<'_>> = survey
+            .members
+            .iter()
+            .zip(stops)
+            .enumerate()
+            .map(|(number, (found, stop))| Member::new(number, found, found.offset..stop))
+            .collect();
+        for member in &members {
+            if let Some(descriptor) = member.descriptor
+                && !others.iter().any(|other| other.descriptor == descriptor)
+            {
+                others.push(Candidate { descriptor, adapter: member.adapter.clone() });
+            }
+        }
+        for member in members {
+            self.member(member, &others)?;
+        }
+        self.unexplained(&survey.gaps);
+        Ok(())
+    }
+
+    fn member(&mut self, member: Member<'_>, others: &[Candidate<'_>]) -> Result<()> {
+        let loses_adapter = member.losses.iter().any(|loss| loss.what == Lost::Adapter);
+        let mut parts = match member.descriptor {
+            Some(descriptor) => Parts {
+                candidates: vec![Candidate { descriptor, adapter: member.adapter.clone() }],
+                may_be_missing: loses_adapter,
+                is_guess: false,
+                resolved: None,
+            },
+            None => Parts {
+                candidates: others.to_vec(),
+                may_be_missing: true,
+                is_guess: true,
+                resolved: None,
+            },
+        };
+        let (before, after): (Vec<_>, Vec<_>) = member
+            .losses
+            .into_iter()
+            .partition(|loss| matches!(loss.what, Lost::Start | Lost::Descriptor | Lost::Adapter));
+        self.recovery.losses.extend(before);
+        for (number, piece) in (0_u64..).zip(&member.frames) {
+            let lost = match piece {
+                Piece::Missing { archive, text_bytes } => {
+                    Some((archive.clone(), *text_bytes, "no readable frame".to_owned()))
+                }
+                Piece::Damaged { block, header } => {
+                    let end = block.end.min(self.window.length());
+                    let why = "the payload's checksum does not hold".to_owned();
+                    Some((block.offset..end, Some(header.original_bytes), why))
+                }
+                Piece::Whole { block, header } => self
+                    .frame(number, block, header, &mut parts)?
+                    .map(|why| (block.offset..block.end, Some(header.original_bytes), why)),
+            };
+            match lost {
+                None => self.text_at = self.text_at.map(|at| at + piece.text_bytes().unwrap_or(0)),
+                Some((archive, text_bytes, why)) => {
+                    self.lose_frame(member.number, number, archive, text_bytes, why);
+                }
+            }
+        }
+        if !member.is_end_known {
+            self.text_at = None;
+        }
+        self.recovery.losses.extend(after);
+        Ok(())
+    }
+
+    /// Writes the text of a frame, or says why it is lost.
+    fn frame(
+        &mut self,
+        number: u64,
+        block: &Found,
+        header: &FrameHeader,
+        parts: &mut Parts<'_>,
+    ) -> Result<Option<String>> {
+        let payload =
+            self.window.bytes(block.payload_offset(), header.payload_bytes as usize)?.to_vec();
+        if !header.method.needs_descriptor() {
+            self.decoder.set_components(None);
+            return self.decode(number, header, &payload);
+        }
+        let mut why = if parts.is_guess {
+            "the description of what it is coded with is lost".to_owned()
+        } else {
+            "the adapter it is coded with is lost".to_owned()
+        };
+        for candidate in 0..parts.candidates.len() {
+            if !parts.resolve(candidate, self.decompressor, &mut self.window)? {
+                continue;
+            }
+            self.decoder.set_components(parts.resolved.as_ref().map(|(_, held)| held.clone()));
+            match self.decode(number, header, &payload)? {
+                None => {
+                    // What has decoded one frame is tried first for the next.
+                    parts.candidates.swap(0, candidate);
+                    parts.resolved = parts.resolved.take().map(|(_, held)| (0, held));
+                    return Ok(None);
+                }
+                Some(error) if !parts.is_guess => why = error,
+                Some(_) => {}
+            }
+        }
+        Ok(Some(why))
+    }
+
+    fn decode(
+        &mut self,
+        number: u64,
+        header: &FrameHeader,
+        payload: &[u8],
+    ) -> Result<Option<String>> {
+        match self.decoder.frame(number, header, payload) {
+            Ok(text) => {
+                self.writer.write_all(&text)?;
+                Ok(None)
+            }
+            // Not the archive's fault.
+            Err(error @ (Error::Io(_) | Error::Engine { .. })) => Err(error),
+            Err(error) => Ok(Some(error.to_string())),
+        }
+    }
+
+    /// Notes a lost frame, together with the one before where both are missing from one place.
+    fn lose_frame(
+        &mut self,
+        member: usize,
+        number: u64,
+        archive: Range<u64>,
+        bytes: Option<u64>,
+        why: String,
+    ) {
+        let text_offset = self.text_at;
+        self.text_at = text_offset.zip(bytes).map(|(at, bytes)| at + bytes);
+        if let Some(last) = self.recovery.losses.last_mut()
+            && last.member == member
+            && last.archive == archive
+            && last.why == why
+            && let Lost::Frames { first, count, text_bytes, .. } = &mut last.what
+            && *first + *count == number
+        {
+            *count += 1;
+            *text_bytes = text_bytes.zip(bytes).map(|(sum, bytes)| sum + bytes);
+            return;
+        }
+        let output_offset = self.decoder.summary().text_bytes;
+        let what =
+            Lost::Frames { first: number, count: 1, text_offset, text_bytes: bytes, output_offset };
+        self.recovery.losses.push(Loss { member, what, archive, why });
+    }
+
+    /// Gaps in which nothing is known to be missing hold bytes that do not belong there.
+    fn unexplained(&mut self, gaps: &[Range<u64>]) {
+        let mut damaged: Vec<Range<u64>> =
+            self.recovery.losses.iter().map(|loss| loss.archive.clone()).collect();
+        damaged.sort_unstable_by_key(|range| range.start);
+        // Gaps ascend: a loss that ends before one ends before all that follow.
+        let mut damaged = damaged.into_iter().peekable();
+        let mut reaches = None;
+        for gap in gaps {
+            while let Some(range) = damaged.next_if(|range| range.start <= gap.end) {
+                reaches = reaches.max(Some(range.end));
+            }
+            if reaches.is_none_or(|end| end < gap.start) {
+                self.recovery.losses.push(Loss {
+                    member: self.recovery.members - 1,
+                    what: Lost::Nothing,
+                    archive: gap.clone(),
+                    why: "no block can be read there".into(),
+                });
+            }
+        }
+    }
+}
+
+impl Piece<'_> {
+    fn text_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Whole { header, .. } | Self::Damaged { header, .. } => {
+                Some(header.original_bytes)
+            }
+            Self::Missing { text_bytes, .. } => *text_bytes,
+        }
+    }
+}
+
+/// A description of parts, and where the adapter that travels with it stands.
+#[derive(Clone)]
+struct Candidate<'a> {
+    descriptor: &'a Descriptor,
+    adapter: Option<Range<u64>>,
+}
+
+/// What may decode a member's frames: what it says itself, or, where that is lost, what other
+/// members say. The hash of each frame's text decides.
+struct Parts<'a> {
+    candidates: Vec<Candidate<'a>>,
+    /// Whether parts that are not at hand are one more thing lost, and no reason to stop.
+    may_be_missing: bool,
+    is_guess: bool,
+    resolved: Option<(usize, Components)>,
+}
+
+impl Parts<'_> {
+    /// Finds the parts of a candidate; whether there are any, which for a member's own must be so.
+    fn resolve<S: Read + Seek>(
+        &mut self,
+        number: usize,
+        decompressor: &Decompressor,
+        window: &mut Window<'_, S>,
+    ) -> Result<bool> {
+        if self.resolved.as_ref().is_some_and(|(held, _)| *held == number) {
+            return Ok(true);
+        }
+        let candidate = &self.candidates[number];
+        let adapter = match &candidate.adapter {
+            Some(body) => Some(window.bytes(body.start, (body.end - body.start) as usize)?),
+            None => None,
+        };
+        match decompressor.resolve(candidate.descriptor, adapter) {
+            Ok(components) => {
+                self.resolved = Some((number, components));
+                Ok(true)
+            }
+            Err(_) if self.may_be_missing => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
