@@ -81,9 +81,9 @@ pub(crate) enum Precision {
 /// Precisions of embedded adapters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AdapterPrecision {
-    /// About 3 bits a value
+    /// 3 to 4 bits a value
     Int4,
-    /// About 7 bits a value
+    /// 7 to 8 bits a value
     Int8,
     /// 16-bit floats
     F16,

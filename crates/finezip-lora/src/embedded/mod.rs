@@ -1,9 +1,9 @@
 //! An adapter in few bytes, to travel in an archive: rounded row by row, then entropy coded.
 //!
 //! A rank-8 adapter of a small model is ten megabytes as it is trained, which no archive of
-//! ordinary size earns back. What compression needs of it survives rounding to a few bits: every
-//! row of A and every column of B is rounded with a scale of its own ([`quantize`]), and the
-//! integers are coded under counts that adapt ([`symbols`]). `docs/adapters.md` lays the bytes down.
+//! ordinary size earns back. So every row of A and every column of B is rounded to a few bits with a
+//! scale of its own ([`quantize`]), and the integers are coded under counts that adapt
+//! ([`symbols`]). `docs/adapters.md` lays the bytes down.
 //!
 //! Merging uses the values that the stored form gives back, never those from before it, so what
 //! compresses and what decompresses computes with the same adapter; its fingerprint names those
@@ -29,9 +29,9 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EmbeddedPrecision {
-    /// Integers of -7 to 7, about 3 bits a value: a tenth of an adapter's file, little lost.
+    /// Integers of -7 to 7, 3 to 4 bits a value: the smallest.
     Int4,
-    /// Integers of -127 to 127, about 7 bits a value.
+    /// Integers of -127 to 127, 7 to 8 bits a value, more for very small adapters.
     Int8,
     /// 16-bit floats.
     F16,
