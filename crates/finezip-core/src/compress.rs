@@ -109,7 +109,7 @@ fn check(language: &Language) -> Result<()> {
             "the tokenizer has {ids} tokens, the model only {logits} logits"
         )));
     }
-    Ok(())
+    language.check_features()
 }
 
 /// A frame's payload and how it came to be.

@@ -32,6 +32,12 @@ pub trait Coder: Send + Sync {
     /// Name, version and every parameter: enough to make the same coder again.
     fn record(&self) -> Record;
 
+    /// Whether each row of logits must have its features beside it
+    /// ([`LanguageModel::feature_width`](crate::LanguageModel::feature_width)).
+    fn needs_features(&self) -> bool {
+        false
+    }
+
     /// Opens an encoder for one frame.
     fn encoder<'a>(&'a self, shape: FrameShape) -> Result<Box<dyn Encoder + 'a>>;
 
