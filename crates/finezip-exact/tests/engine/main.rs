@@ -2,6 +2,7 @@
 
 mod cache;
 mod families;
+mod features;
 mod golden;
 mod invariance;
 mod no_library_functions;
