@@ -91,6 +91,7 @@ impl Workshop {
             model.vocab_size(),
             self.threads()?,
         )?;
+        let coder = if settings.learn { coders::learning(coder)? } else { coder };
         Ok(Language { model, tokenizer, schedule, coder })
     }
 

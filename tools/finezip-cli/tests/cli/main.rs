@@ -6,6 +6,7 @@ mod support;
 mod contents;
 mod files;
 mod hostile;
+mod learning;
 mod listing;
 mod models;
 mod ranges;
