@@ -23,6 +23,21 @@ pub struct Language {
     pub coder: Arc<dyn Coder>,
 }
 
+impl Language {
+    /// An error if the coder learns from features that the engine does not have.
+    pub(crate) fn check_features(&self) -> Result<()> {
+        if self.coder.needs_features() && self.model.feature_width().is_none() {
+            return Err(Error::Settings(format!(
+                "coder {} learns from the features behind the logits, which engine {} does not \
+                 give",
+                self.coder.record(),
+                self.model.identity().engine
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// The parts of a compressor or decompressor.
 ///
 /// With none of them it still compresses (Zstandard and stored frames).

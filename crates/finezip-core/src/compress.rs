@@ -124,7 +124,7 @@ fn check(language: &Language) -> Result<()> {
             "the tokenizer has {ids} tokens, the model only {logits} logits"
         )));
     }
-    Ok(())
+    language.check_features()
 }
 
 fn check_adapter(language: Option<&Language>, adapter: &[u8]) -> Result<()> {

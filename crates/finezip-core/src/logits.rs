@@ -1,10 +1,15 @@
-//! Rows of logits, as an engine leaves them and as a coder reads them.
+//! Rows of logits, as an engine leaves them and as a coder reads them, and beside them, where a
+//! coder learns from them, the features they were made of.
 
-/// A block of logits `[rows, vocab]` in memory that is kept between calls.
+/// A block of logits `[rows, vocab]` in memory that is kept between calls; with features
+/// `[rows, width]` where they are wanted.
 #[derive(Debug, Default)]
 pub struct Logits {
     vocab: usize,
     values: Vec<f32>,
+    wants_features: bool,
+    width: usize,
+    features: Vec<f32>,
 }
 
 impl Logits {
@@ -13,9 +18,42 @@ impl Logits {
         Self::default()
     }
 
+    /// An empty block in which each row of logits has its features beside it: what
+    /// [`LanguageModel::feature_width`](crate::LanguageModel::feature_width) describes.
+    pub fn with_features() -> Self {
+        Self { wants_features: true, ..Self::default() }
+    }
+
+    /// Whether an engine that has features is to leave them too.
+    pub fn wants_features(&self) -> bool {
+        self.wants_features
+    }
+
+    /// Makes room for the features of as many rows as there are logits for, and gives logits
+    /// `[rows, vocab]` and features `[rows, width]` for writing. Their content is unspecified.
+    pub fn resize_with_features(
+        &mut self,
+        rows: usize,
+        vocab: usize,
+        width: usize,
+    ) -> (&mut [f32], &mut [f32]) {
+        self.width = width;
+        self.features.resize(rows * width, 0.0);
+        self.vocab = vocab;
+        self.values.resize(rows * vocab, 0.0);
+        (&mut self.values, &mut self.features)
+    }
+
+    /// Features of one row, `[width]`; empty where an engine left none.
+    pub fn features(&self, row: usize) -> &[f32] {
+        &self.features[row * self.width..(row + 1) * self.width]
+    }
+
     /// Makes room for `rows` rows of `vocab` values and gives them for writing, `[rows, vocab]`.
     /// Their content is unspecified.
     pub fn resize(&mut self, rows: usize, vocab: usize) -> &mut [f32] {
+        self.width = 0;
+        self.features.clear();
         self.vocab = vocab;
         self.values.resize(rows * vocab, 0.0);
         &mut self.values
@@ -68,5 +106,29 @@ impl<'a> Rows<'a> {
     /// Logits of entry `i` of the step, `[vocab]`.
     pub fn row(&self, i: usize) -> &'a [f32] {
         self.logits.row(self.order[i])
+    }
+
+    /// Features of entry `i` of the step, `[width]`; empty where the engine left none.
+    pub fn features(&self, i: usize) -> &'a [f32] {
+        self.logits.features(self.order[i])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_stand_beside_their_rows_and_go_with_them() {
+        let mut block = Logits::with_features();
+        assert!(block.wants_features() && !Logits::new().wants_features());
+        let (logits, features) = block.resize_with_features(2, 3, 2);
+        logits.copy_from_slice(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        features.copy_from_slice(&[10.0, 11.0, 12.0, 13.0]);
+        let rows = Rows::new(&block, &[1, 0]);
+        assert_eq!((rows.row(0), rows.features(0)), (&[3.0, 4.0, 5.0][..], &[12.0, 13.0][..]));
+        assert_eq!((rows.row(1), rows.features(1)), (&[0.0, 1.0, 2.0][..], &[10.0, 11.0][..]));
+        block.resize(2, 3);
+        assert!(block.features(0).is_empty() && block.features(1).is_empty());
     }
 }

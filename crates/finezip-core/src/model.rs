@@ -114,6 +114,13 @@ pub trait LanguageModel: Send + Sync {
     /// Bytes of memory one lane takes in a session with this window.
     fn lane_bytes(&self, window: Window) -> u64;
 
+    /// Values that a row of logits is a linear function of (what the model's last matrix is
+    /// multiplied with), if the engine can leave them beside its rows, as
+    /// [`Logits::wants_features`] asks. They are as exact as the logits. By default it cannot.
+    fn feature_width(&self) -> Option<usize> {
+        None
+    }
+
     /// Opens a session with all lanes empty.
     fn open_session<'a>(&'a self, shape: SessionShape) -> Result<Box<dyn Session + 'a>>;
 
@@ -137,7 +144,8 @@ pub struct LaneGroup<'a> {
 /// The state of several lanes: what has been fed to each since its last reset.
 pub trait Session: Send {
     /// Feeds tokens to lanes (each lane at most once a call) and fills `logits` with one row a
-    /// requested position, in the order of `feeds` and of the tokens within each.
+    /// requested position, in the order of `feeds` and of the tokens within each. Where `logits`
+    /// wants features and the model has them, they are filled too.
     ///
     /// After an error the session's state is unspecified and it must be dropped.
     fn feed(&mut self, feeds: &[LaneFeed<'_>], logits: &mut Logits) -> Result<()>;

@@ -38,6 +38,15 @@ pub(crate) struct Workspace {
     logits: Vec<f32>,
 }
 
+/// Where the rows that were asked for go.
+pub(crate) struct Outputs<'a> {
+    /// Logits, `[rows][vocab]`.
+    pub(crate) logits: &'a mut [f32],
+    /// What the head is multiplied with, before it is rounded, `[rows][hidden]`; empty where it is
+    /// not wanted.
+    pub(crate) features: &'a mut [f32],
+}
+
 /// The widths of a model's rows.
 struct Widths {
     hidden: usize,
@@ -60,14 +69,14 @@ struct Pass<'a> {
     widths: Widths,
 }
 
-/// Runs a block through the model and writes the logits its rows give.
+/// Runs a block through the model and writes what its rows give.
 pub(crate) fn run(
     model: &ExactModel,
     context: &Context,
     stores: &mut [KvStore],
     workspace: &mut Workspace,
     block: &Block,
-    logits: &mut [f32],
+    outputs: &mut Outputs<'_>,
 ) -> Result<()> {
     let config = model.config();
     let widths = Widths {
@@ -82,7 +91,7 @@ pub(crate) fn run(
         pass.attention(model.rope_of(layer), weights, store, workspace)?;
         pass.feed_forward(weights, workspace)?;
     }
-    pass.head(workspace, logits)
+    pass.head(workspace, outputs)
 }
 
 impl Pass<'_> {
@@ -211,13 +220,22 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Logits of the rows that give any.
-    fn head(&self, workspace: &mut Workspace, logits: &mut [f32]) -> Result<()> {
+    /// Logits, and features if they are wanted, of the rows that give any.
+    fn head(&self, workspace: &mut Workspace, results: &mut Outputs<'_>) -> Result<()> {
         let weights = self.model.weights();
         let outputs = &self.block.outputs;
         let Some(&(_, first)) = outputs.first() else { return Ok(()) };
         let rows: Vec<usize> = outputs.iter().map(|&(row, _)| row).collect();
         self.norm_rows(&weights.final_gain, &weights.head, &rows, workspace)?;
+        if !results.features.is_empty() {
+            let (hidden, residual) = (self.widths.hidden, &workspace.residual);
+            for &(row, output) in outputs {
+                let row = &residual[row * hidden..][..hidden];
+                let features = &mut results.features[output * hidden..][..hidden];
+                self.norm_row(row, &weights.final_gain, features);
+            }
+        }
+        let logits = &mut *results.logits;
         let (vocab, count) = (self.model.config().vocab_size, outputs.len());
         let neighbours = outputs.iter().zip(first..).all(|(&(_, output), next)| output == next);
         if neighbours {
@@ -252,14 +270,17 @@ impl Pass<'_> {
         workspace: &mut Workspace,
     ) -> Result<()> {
         let (hidden, residual) = (self.widths.hidden, &workspace.residual);
-        let epsilon = self.model.config().norm_eps;
         workspace.operand.fill(self.context, weights, rows.len(), |index, out| {
-            let row = &residual[rows[index] * hidden..][..hidden];
-            rms_norm(self.context.isa(), row, gain, epsilon, out);
-            if let Some(rotation) = self.model.online_rotation() {
-                rotation.apply_row(out);
-            }
+            self.norm_row(&residual[rows[index] * hidden..][..hidden], gain, out);
         })
+    }
+
+    /// Norm of one row, rotated where that is not folded.
+    fn norm_row(&self, row: &[f32], gain: &[f32], out: &mut [f32]) {
+        rms_norm(self.context.isa(), row, gain, self.model.config().norm_eps, out);
+        if let Some(rotation) = self.model.online_rotation() {
+            rotation.apply_row(out);
+        }
     }
 
     /// Biases, and the norms of queries and keys, where the model has them.

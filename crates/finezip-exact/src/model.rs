@@ -252,6 +252,12 @@ impl LanguageModel for ExactModel {
             .sum()
     }
 
+    /// The width of the residual stream: rows as the head is multiplied with them, before they
+    /// are rounded.
+    fn feature_width(&self) -> Option<usize> {
+        Some(self.config.hidden_size)
+    }
+
     fn open_session<'a>(
         &'a self,
         shape: SessionShape,

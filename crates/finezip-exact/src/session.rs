@@ -11,7 +11,7 @@ use finezip_core::{Error, LaneFeed, LaneGroup, Logits, Session, SessionShape};
 
 use crate::blocks::{Block, Blocks};
 use crate::error::Result;
-use crate::forward::{self, Workspace};
+use crate::forward::{self, Outputs, Workspace};
 use crate::kernels::Context;
 use crate::kv_store::KvStore;
 use crate::model::{ENGINE, ExactModel};
@@ -74,8 +74,8 @@ impl<'a> ExactSession<'a> {
         Ok(Self { model, context, shape, fed: vec![0; shape.lanes], stores, workspace, block })
     }
 
-    /// Runs checked feeds; `logits` has a row for each requested token, in the order of the feeds.
-    fn run(&mut self, feeds: &[LaneFeed<'_>], logits: &mut [f32]) -> Result<()> {
+    /// Runs checked feeds; `outputs` has a row for each requested token, in the order of the feeds.
+    fn run(&mut self, feeds: &[LaneFeed<'_>], mut outputs: Outputs<'_>) -> Result<()> {
         let Self { model, context, shape, fed, stores, workspace, block } = self;
         let first_output = feeds.iter().scan(0, |next, feed| {
             let first = *next;
@@ -86,7 +86,7 @@ impl<'a> ExactSession<'a> {
         let mut blocks = Blocks::new(feeds, first_output.collect(), lane_rows);
         context.run(|| {
             while blocks.next(block, |lane| fed[lane]) {
-                forward::run(model, context, stores, workspace, block, logits)?;
+                forward::run(model, context, stores, workspace, block, &mut outputs)?;
             }
             Ok(())
         })
@@ -137,8 +137,14 @@ impl Session for ExactSession<'_> {
     fn feed(&mut self, feeds: &[LaneFeed<'_>], logits: &mut Logits) -> finezip_core::Result<()> {
         self.check(feeds)?;
         let rows = feeds.iter().map(|feed| feed.rows).sum();
-        let logits = logits.resize(rows, self.model.config().vocab_size);
-        self.run(feeds, logits).map_err(engine_error)?;
+        let (vocab, hidden) = (self.model.config().vocab_size, self.model.config().hidden_size);
+        let outputs = if logits.wants_features() {
+            let (logits, features) = logits.resize_with_features(rows, vocab, hidden);
+            Outputs { logits, features }
+        } else {
+            Outputs { logits: logits.resize(rows, vocab), features: &mut [] }
+        };
+        self.run(feeds, outputs).map_err(engine_error)?;
         for feed in feeds {
             self.fed[feed.lane] += feed.tokens.len() as u64;
         }

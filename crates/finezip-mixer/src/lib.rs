@@ -9,6 +9,7 @@ mod arithmetic;
 mod binary;
 pub mod bytes;
 mod history;
+pub mod learn;
 mod maps;
 mod network;
 mod slots;

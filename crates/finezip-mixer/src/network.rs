@@ -32,7 +32,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// `weights += step * inputs`, elementwise.
 #[inline(always)]
-fn adjust(weights: &mut [f32], inputs: &[f32], step: f32) {
+pub(crate) fn adjust(weights: &mut [f32], inputs: &[f32], step: f32) {
     for (w, x) in
         weights.as_chunks_mut::<SUM_LANES>().0.iter_mut().zip(inputs.as_chunks::<SUM_LANES>().0)
     {

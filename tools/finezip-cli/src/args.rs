@@ -288,6 +288,9 @@ pub(crate) struct CodingArguments {
     #[arg(long, value_name = "PART=N,…", value_delimiter = ',', value_parser = parse_part,
         help_heading = "Coding", hide_short_help = true)]
     pub(crate) mixer: Vec<(String, u64)>,
+    /// Learn while coding: correct the model's last matrix after each token, as decoding will
+    #[arg(long, help_heading = "Coding")]
+    pub(crate) learn: bool,
     /// The byte compressor behind `--coder rank` [default: zlib]
     #[arg(long, value_name = "NAME", help_heading = "Coding")]
     pub(crate) rank_backend: Option<RankBackendName>,

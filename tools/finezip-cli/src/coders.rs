@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use finezip_coder::{ArithmeticCoder, Backend, RankCoder, Threads};
 use finezip_core::{ByteCoder, Coder, Record, Result, Tokenizer};
+use finezip_mixer::learn::{self, LearningCoder};
 use finezip_mixer::{bytes, tokens};
 
 use crate::args::RankBackendName;
@@ -31,6 +32,11 @@ pub(crate) fn chosen(
     })
 }
 
+/// The same coder under a head that learns.
+pub(crate) fn learning(coder: Arc<dyn Coder>) -> Result<Arc<dyn Coder>> {
+    Ok(Arc::new(LearningCoder::new(coder, learn::Settings::default())?))
+}
+
 /// The coder a record names.
 pub(crate) fn recorded(
     record: &Record,
@@ -38,6 +44,10 @@ pub(crate) fn recorded(
     vocab_size: usize,
     threads: &Threads,
 ) -> Result<Arc<dyn Coder>> {
+    if let Some((settings, inner)) = learn::from_record(record)? {
+        let coder = recorded(&inner, tokenizer, vocab_size, threads)?;
+        return Ok(Arc::new(LearningCoder::new(coder, settings)?));
+    }
     if record.name == tokens::NAME {
         return mixer(tokens::Settings::from_record(record)?, tokenizer, vocab_size);
     }

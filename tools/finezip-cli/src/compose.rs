@@ -142,6 +142,7 @@ impl Workshop {
             model.vocab_size(),
             self.threads()?,
         )?;
+        let coder = if settings.learn { coders::learning(coder)? } else { coder };
         Ok(Language { model, tokenizer, schedule, coder })
     }
 

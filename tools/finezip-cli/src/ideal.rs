@@ -101,6 +101,10 @@ impl Coder for MeasuringCoder {
         self.coder.record()
     }
 
+    fn needs_features(&self) -> bool {
+        self.coder.needs_features()
+    }
+
     fn encoder<'a>(&'a self, shape: FrameShape) -> Result<Box<dyn Encoder + 'a>> {
         Ok(Box::new(MeasuringEncoder {
             encoder: self.coder.encoder(shape)?,

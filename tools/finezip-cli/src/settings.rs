@@ -93,6 +93,8 @@ pub(crate) struct LanguageSettings {
     pub(crate) engine: EngineChoice,
     /// What codes under its distributions.
     pub(crate) coder: CoderChoice,
+    /// Whether the model's last matrix is learned while coding.
+    pub(crate) learn: bool,
     /// Tokens seen at most; none for the engine's usual number.
     pub(crate) context_tokens: Option<usize>,
     /// How tokens become lanes and windows; none for what the engine does best.
@@ -133,6 +135,7 @@ impl CodingSettings {
                 memorize: memorize(arguments, ideal)?,
                 engine: engine(arguments)?,
                 coder: coder(arguments)?,
+                learn: arguments.learn,
                 context_tokens: at_least_one("--context", arguments.context)?,
                 schedule: arguments.schedule,
                 lanes: at_least_one("--batch", arguments.batch)?,
@@ -258,6 +261,7 @@ fn refuse_without_model(arguments: &CodingArguments, ideal: bool) -> Outcome {
         ("--coder", arguments.coder.is_some()),
         ("a level", arguments.level.given().is_some()),
         ("--mixer", !arguments.mixer.is_empty()),
+        ("--learn", arguments.learn),
         ("--rank-backend", arguments.rank_backend.is_some()),
         ("--context", arguments.context.is_some()),
         ("--schedule", arguments.schedule.is_some()),

@@ -39,6 +39,12 @@ pub trait Coder: Send + Sync {
         0
     }
 
+    /// Whether each row of logits must have its features beside it
+    /// ([`LanguageModel::feature_width`](crate::LanguageModel::feature_width)).
+    fn needs_features(&self) -> bool {
+        false
+    }
+
     /// Opens an encoder for one frame.
     fn encoder<'a>(&'a self, shape: FrameShape) -> Result<Box<dyn Encoder + 'a>>;
 

@@ -102,6 +102,8 @@ pub(crate) fn run(
     progress: &mut FrameProgress<'_>,
 ) -> Result<Timing> {
     let count = tokens.len();
+    language.check_features()?;
+    let with_features = language.coder.needs_features();
     let shape = SessionShape { lanes, window: language.schedule.window() };
     let groups = language.model.open_sessions(shape)?;
     let known = coder.tokens_are_known();
@@ -109,7 +111,7 @@ pub(crate) fn run(
     let lookahead_rows = if together { LOOKAHEAD_ROWS / groups.len().max(1) } else { 0 };
     let own_coder = known && groups.len() == 1;
     let start_token = language.model.start_token();
-    let road = Road::new(groups.len(), own_coder, tokens, coder, progress);
+    let road = Road::new(groups.len(), own_coder, with_features, tokens, coder, progress);
     thread::scope(|scope| {
         for (number, group) in groups.into_iter().enumerate() {
             let plan = language.schedule.plan(count, lanes);

@@ -29,6 +29,8 @@ pub(super) struct Road<'r, 'p> {
     tokens_are_known: bool,
     /// Whether one thread does nothing but code.
     own_coder: bool,
+    /// Whether the coder needs features beside logits.
+    with_features: bool,
     tokens: Mutex<&'r mut [TokenId]>,
     state: Mutex<State<'r, 'p>>,
     changed: Condvar,
@@ -58,13 +60,19 @@ struct Group {
 }
 
 /// A batch, what it is fed, and its rows.
-#[derive(Default)]
 struct Job {
     batch: Batch,
     feeding: Feeding,
     logits: Logits,
     /// How many of its steps are coded.
     coded: usize,
+}
+
+impl Job {
+    fn new(with_features: bool) -> Self {
+        let logits = if with_features { Logits::with_features() } else { Logits::new() };
+        Self { batch: Batch::default(), feeding: Feeding::default(), logits, coded: 0 }
+    }
 }
 
 /// The coder, and who is told of its progress.
@@ -111,6 +119,7 @@ impl<'r, 'p> Road<'r, 'p> {
     pub(super) fn new(
         groups: usize,
         own_coder: bool,
+        with_features: bool,
         tokens: &'r mut [TokenId],
         coder: &'r mut dyn StepCoder,
         progress: &'r mut FrameProgress<'p>,
@@ -127,6 +136,7 @@ impl<'r, 'p> Road<'r, 'p> {
         Self {
             tokens_are_known,
             own_coder,
+            with_features,
             tokens: Mutex::new(tokens),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -143,7 +153,8 @@ impl<'r, 'p> Road<'r, 'p> {
     ) {
         let _guard = Leaving(self);
         loop {
-            let mut job = self.state().groups[number].spare.pop().unwrap_or_default();
+            let spare = self.state().groups[number].spare.pop();
+            let mut job = spare.unwrap_or_else(|| Job::new(self.with_features));
             if !batches.next_batch(&mut job.batch) {
                 break;
             }

@@ -3,6 +3,7 @@
 mod adapters;
 mod cache;
 mod families;
+mod features;
 mod golden;
 mod invariance;
 mod no_library_functions;

@@ -8,6 +8,7 @@ mod contents;
 mod files;
 mod golden;
 mod hostile;
+mod learning;
 mod listing;
 mod models;
 mod ranges;
