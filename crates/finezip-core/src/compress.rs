@@ -87,7 +87,8 @@ impl CompressorBuilder {
     }
 }
 
-fn check(language: &Language) -> Result<()> {
+/// An error unless the parts of a language go together.
+pub(crate) fn check(language: &Language) -> Result<()> {
     let window = language.schedule.window();
     let (model, longest) = (&language.model, language.model.max_window());
     if window.tokens > longest {
@@ -240,7 +241,7 @@ fn code_with_model(
 }
 
 /// Tokens whose bytes are `text`: the tokenizer's if they are, else one a byte, else `None`.
-fn tokens_of(tokenizer: &dyn Tokenizer, text: &[u8]) -> Option<Vec<TokenId>> {
+pub(crate) fn tokens_of(tokenizer: &dyn Tokenizer, text: &[u8]) -> Option<Vec<TokenId>> {
     let mut tokens = Vec::new();
     if tokenizer.encode(text, &mut tokens).is_ok() && spell(tokenizer, &tokens, text) {
         return Some(tokens);

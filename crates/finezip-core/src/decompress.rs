@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::Exactness;
 use crate::progress::{FrameProgress, Observer, Progress, Timing};
 use crate::steps::{self, Decoding};
+use crate::tokenizer::{TokenId, Tokenizer};
 use crate::write::Summary;
 use crate::{read, write};
 
@@ -223,12 +224,22 @@ fn decode_with_model(
     let mut tokens = vec![0; shape.tokens];
     let timing = steps::run(language, shape.lanes, &mut tokens, &mut decoding, &mut progress)?;
     decoding.decoder.finish()?;
-    let mut text = Vec::with_capacity(shape.bytes);
-    for &token in &tokens {
+    let text = text_of(tokenizer, &tokens, shape.bytes as u64)?;
+    Ok((expect_length(&language.coder.record().name, text, shape.bytes)?, timing))
+}
+
+/// The bytes of tokens, no more than `limit`.
+pub(crate) fn text_of(
+    tokenizer: &dyn Tokenizer,
+    tokens: &[TokenId],
+    limit: u64,
+) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for &token in tokens {
         text.extend_from_slice(tokenizer.token_bytes(token));
-        if text.len() > shape.bytes {
-            return Err(Error::TextTooLong { expected: shape.bytes as u64 });
+        if text.len() as u64 > limit {
+            return Err(Error::TextTooLong { expected: limit });
         }
     }
-    Ok((expect_length(&language.coder.record().name, text, shape.bytes)?, timing))
+    Ok(text)
 }

@@ -5,18 +5,20 @@
 //! coder), frames, and an end (index and digest). Every block carries checksums; lengths are
 //! checked against [`Limits`] before anything is allocated.
 
-mod bytes;
+pub(crate) mod bytes;
 pub mod descriptor;
 pub mod end;
 pub mod frame;
 pub mod limits;
 pub mod parser;
+pub mod prime;
 
 pub use descriptor::{Descriptor, LanguageDescriptor};
 pub use end::{End, IndexEntry};
 pub use frame::{FrameHeader, Method};
 pub use limits::Limits;
 pub use parser::{Block, BlockParser};
+pub use prime::MAX_PRIME_BYTES;
 
 /// The first bytes of every member: `8F 46 5A 1A`. The first is no character in UTF-8, the last
 /// stops a listing on old terminals.
