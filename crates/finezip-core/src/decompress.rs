@@ -1,6 +1,7 @@
 //! Frames to text: the decompressor.
 
 use std::io::{Read, Write};
+use std::ops::Range;
 
 use crate::archive::limits::within;
 use crate::archive::{Block, Descriptor, FrameHeader, Limits, Method, content_hash};
@@ -10,6 +11,7 @@ use crate::components::{Components, Language, Resolver};
 use crate::error::{Error, Result};
 use crate::model::Exactness;
 use crate::progress::{FrameProgress, Observer, Progress, Timing};
+use crate::records;
 use crate::steps::{self, Decoding};
 use crate::tokenizer::{TokenId, Tokenizer};
 use crate::write::Summary;
@@ -74,6 +76,9 @@ impl Decompressor {
         Ok(decoder.finish()?.1)
     }
 }
+
+/// All records of a frame.
+const ALL: Range<u64> = 0..u64::MAX;
 
 /// Decodes the blocks of an archive, one after another.
 pub(crate) struct MemberDecoder<'d> {
@@ -152,6 +157,20 @@ impl<'d> MemberDecoder<'d> {
         Ok(text)
     }
 
+    /// The text of some of a frame's records.
+    pub(crate) fn records(
+        &mut self,
+        header: &FrameHeader,
+        payload: &[u8],
+        wanted: Range<u64>,
+    ) -> Result<Vec<u8>> {
+        let limits = &self.decompressor.limits;
+        let components = self.components.as_ref();
+        let before = Progress::default();
+        records::decode(components, limits, header, payload, wanted, before, None)
+            .map(|(text, _)| text)
+    }
+
     pub(crate) fn set_components(&mut self, components: Option<Components>) {
         self.components = components;
     }
@@ -192,6 +211,11 @@ fn decode_frame(
             let coder = components.and_then(|c| c.byte_coder.as_ref()).ok_or_else(undescribed)?;
             let text = coder.decompress(payload, text_bytes)?;
             expect_length(&coder.record().name, text, text_bytes)?
+        }
+        Method::Records { .. } => {
+            let (text, timing) =
+                records::decode(components, limits, header, payload, ALL, before, observer)?;
+            return Ok((expect_length("records", text, text_bytes)?, timing));
         }
         Method::Model { tokens, lanes } => {
             let language = components.and_then(|c| c.language.as_ref()).ok_or_else(undescribed)?;

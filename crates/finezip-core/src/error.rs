@@ -103,6 +103,13 @@ pub enum Error {
         found: String,
     },
 
+    /// Records were asked for, and the archive was not compressed as records.
+    #[error("frame {frame} has no records")]
+    NoRecords {
+        /// Number of the frame in its member.
+        frame: u64,
+    },
+
     /// The tokens of a frame are not its text.
     #[error("a frame of {expected} bytes decoded to more")]
     TextTooLong {

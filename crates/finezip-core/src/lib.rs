@@ -22,6 +22,7 @@ pub mod progress;
 pub mod range;
 pub mod read;
 pub mod record;
+pub mod records;
 pub mod schedule;
 mod short;
 pub mod softmax;
@@ -46,6 +47,7 @@ pub use model::{
 pub use prime::PrimedModel;
 pub use progress::{Observer, Progress, Timing};
 pub use record::Record;
+pub use records::RecordRule;
 pub use schedule::{Feed, Plan, Schedule, SingleLane, StepEntry};
 pub use short::Form;
 pub use tokenizer::{ByteTokenizer, TokenId, Tokenizer};
