@@ -15,6 +15,10 @@ use crate::model::{
 };
 use crate::tokenizer::{TokenId, Tokenizer};
 
+/// Windows whose primed states are kept. Texts of few lengths need few; each state takes as much
+/// as a lane.
+const MOST_STATES: usize = 16;
+
 /// A language model whose lanes, when they are empty, have been fed a prime.
 ///
 /// The prime stands before the window: what a lane can see and what it takes grow by it. Windows
@@ -26,8 +30,8 @@ pub struct PrimedModel {
     /// them, which takes the place of the start token.
     tokens: Vec<TokenId>,
     last: TokenId,
-    /// The state after them, and the window it was made in; nothing before it is needed.
-    state: Mutex<Option<(Window, Option<LaneState>)>>,
+    /// The state after them in sessions of each window that was asked for.
+    states: Mutex<Vec<(Window, Option<LaneState>)>>,
 }
 
 impl PrimedModel {
@@ -61,7 +65,7 @@ impl PrimedModel {
                 model.max_window()
             )));
         }
-        Ok(Self { model, prime, tokens, last, state: Mutex::default() })
+        Ok(Self { model, prime, tokens, last, states: Mutex::default() })
     }
 
     /// The window of the model's own sessions.
@@ -69,19 +73,20 @@ impl PrimedModel {
         Window { tokens: window.tokens.saturating_add(self.tokens.len()), ..window }
     }
 
-    /// The state of a primed lane: made at the first call, and once more where an engine does not
-    /// take the state of another window.
+    /// The state of a primed lane in a session of this window, made when it is first asked for.
     fn state(&self, window: Window) -> Result<Option<LaneState>> {
-        let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*held {
-            Some((made_in, state)) if similar(*made_in, window) => return Ok(state.clone()),
-            _ => {}
+        let mut held = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, state)) = held.iter().find(|(made_in, _)| *made_in == window) {
+            return Ok(state.clone());
         }
         let mut session = self.model.open_session(SessionShape { lanes: 1, window })?;
         let feed = LaneFeed { lane: 0, tokens: &self.tokens, rows: 0 };
         session.feed(&[feed], &mut Logits::new())?;
         let state = session.save(0)?;
-        *held = Some((window, state.clone()));
+        if held.len() == MOST_STATES {
+            held.remove(0);
+        }
+        held.push((window, state.clone()));
         Ok(state)
     }
 
@@ -99,12 +104,6 @@ impl PrimedModel {
             tokens: Vec::new(),
         })
     }
-}
-
-/// Whether a state made in one window serves in another: they differ in length alone, and both
-/// are longer than the prime.
-fn similar(one: Window, other: Window) -> bool {
-    (one.sinks, one.rolling) == (other.sinks, other.rolling)
 }
 
 impl LanguageModel for PrimedModel {

@@ -14,7 +14,6 @@ pub use profile::{Profile, ProfileId, ProfilePrefix};
 use std::sync::Arc;
 
 use crate::archive::block_crc;
-use crate::archive::limits::within;
 use crate::bytes::ByteCoder;
 use crate::components::Components;
 use crate::compress::check;
@@ -82,7 +81,7 @@ impl MessageCoder {
     /// The message of a text.
     ///
     /// # Errors
-    /// [`Error::Limit`] for a text longer than [`MAX_MESSAGE_BYTES`]; what engine and coder say.
+    /// [`Error::Settings`] for a text longer than [`MAX_MESSAGE_BYTES`]; what engine and coder say.
     pub fn compress(&self, text: &[u8]) -> Result<Vec<u8>> {
         Ok(self.compress_all(&[text])?.swap_remove(0))
     }
@@ -94,7 +93,12 @@ impl MessageCoder {
     /// As for one; one text too long is an error for all.
     pub fn compress_all(&self, texts: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
         for text in texts {
-            within("bytes of text in a message", text.len() as u64, MAX_MESSAGE_BYTES)?;
+            if text.len() as u64 > MAX_MESSAGE_BYTES {
+                return Err(Error::Settings(format!(
+                    "a message has at most {MAX_MESSAGE_BYTES} bytes of text, not {}",
+                    text.len()
+                )));
+            }
         }
         let (coded, _) = short::encode(
             &self.components,
@@ -149,12 +153,15 @@ impl MessageCoder {
         let (texts, _) = short::decode(
             Some(&self.components),
             &coded,
-            MAX_MESSAGE_BYTES,
+            MAX_MESSAGE_BYTES.saturating_mul(messages.len() as u64),
             self.most_lanes(),
             Progress::default(),
             None,
         )?;
         for (message, text) in parsed.iter().zip(&texts) {
+            if text.len() as u64 > MAX_MESSAGE_BYTES {
+                return Err(Error::TextTooLong { expected: MAX_MESSAGE_BYTES });
+            }
             let (expected, found) = (message.check, self.check(message.form, text));
             if expected != found {
                 return Err(Error::MessageCheck { expected, found });

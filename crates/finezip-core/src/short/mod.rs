@@ -132,7 +132,7 @@ fn smallest(
     Ok(best)
 }
 
-/// Decodes short texts, none longer than `text_limit` bytes.
+/// Decodes short texts, not more than `text_limit` bytes together.
 ///
 /// The counts must have been held against limits: they say how much memory and time is taken.
 pub(crate) fn decode(
@@ -176,8 +176,11 @@ pub(crate) fn decode(
         with_model.iter().map(|&at| (coded[at].count as usize, coded[at].payload)).collect();
     let mut progress = FrameProgress { before, tokenizer, observer, text_bytes: 0, tokens: 0 };
     let (tokens, timing) = lanes::decode(language, &payloads, most_lanes, &mut progress)?;
+    let mut left =
+        texts.iter().fold(text_limit, |left, text| left.saturating_sub(text.len() as u64));
     for (at, tokens) in with_model.into_iter().zip(tokens) {
-        texts[at] = text_of(tokenizer, &tokens, text_limit)?;
+        texts[at] = text_of(tokenizer, &tokens, left)?;
+        left -= texts[at].len() as u64;
     }
     Ok((texts, timing))
 }
