@@ -30,6 +30,8 @@ pub(crate) struct Input {
     /// The file's metadata; none for stdin.
     pub(crate) metadata: Option<Metadata>,
     hash: Xxh3,
+    /// The first byte, where it was looked at and is not read yet.
+    ahead: Option<u8>,
 }
 
 impl Input {
@@ -40,10 +42,24 @@ impl Input {
                 reader: Box::new(io::stdin().lock()),
                 metadata: None,
                 hash: Xxh3::new(),
+                ahead: None,
             });
         }
         let (file, metadata) = open_file(path)?;
-        Ok(Self { reader: Box::new(file), metadata: Some(metadata), hash: Xxh3::new() })
+        Ok(Self {
+            reader: Box::new(file),
+            metadata: Some(metadata),
+            hash: Xxh3::new(),
+            ahead: None,
+        })
+    }
+
+    /// The first byte, which is read again afterwards; none where there is none.
+    pub(crate) fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        if self.ahead.is_none() {
+            self.ahead = self.reader.by_ref().bytes().next().transpose()?;
+        }
+        Ok(self.ahead)
     }
 
     /// Bytes of a regular file; unknown for anything else.
@@ -59,7 +75,15 @@ impl Input {
 
 impl Read for Input {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(out)?;
+        let count = match (self.ahead, out.split_first_mut()) {
+            (Some(byte), Some((first, rest))) => {
+                let count = self.reader.read(rest)?;
+                *first = byte;
+                self.ahead = None;
+                1 + count
+            }
+            _ => self.reader.read(out)?,
+        };
         self.hash.update(&out[..count]);
         Ok(count)
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use finezip_core::RecordRule;
 use finezip_mixer::tokens;
 
 use crate::args::{
@@ -12,6 +13,7 @@ use crate::exit::{Failure, Outcome};
 use crate::input::{self, DASH, is_stdin};
 use crate::output::Target;
 use crate::report::Report;
+use crate::short_args::ShortArguments;
 
 /// The suffix of archives.
 pub(crate) const SUFFIX: &str = "fz";
@@ -74,6 +76,8 @@ pub(crate) struct LanguageSettings {
     pub(crate) schedule: Option<ScheduleName>,
     /// Lanes; none to choose from size and memory.
     pub(crate) lanes: Option<usize>,
+    /// Text that every lane begins with.
+    pub(crate) prime: Option<Vec<u8>>,
     /// Whether the ideal code length is measured.
     pub(crate) ideal: bool,
     /// Whether a missing model may not be fetched.
@@ -87,11 +91,40 @@ pub(crate) struct CodingSettings {
     pub(crate) language: Option<LanguageSettings>,
     /// Bytes of text in a frame; none for the usual number.
     pub(crate) frame_bytes: Option<usize>,
+    /// What is made of an input.
+    pub(crate) product: Product,
+}
+
+/// What `compress` makes of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Product {
+    /// An archive.
+    Archive,
+    /// An archive of records.
+    Records(RecordRule),
+    /// A message.
+    Message,
+}
+
+impl Product {
+    fn new(arguments: &ShortArguments) -> Self {
+        match (arguments.compact, arguments.lines, arguments.records) {
+            (true, ..) => Self::Message,
+            (_, true, _) => Self::Records(RecordRule::LINES),
+            (.., Some(rule)) => Self::Records(rule),
+            _ => Self::Archive,
+        }
+    }
 }
 
 impl CodingSettings {
     /// Resolves the options of `compress`.
-    pub(crate) fn new(arguments: &CodingArguments, ideal: bool) -> Outcome<Self> {
+    pub(crate) fn new(
+        arguments: &CodingArguments,
+        short: &ShortArguments,
+        ideal: bool,
+    ) -> Outcome<Self> {
+        let product = Product::new(short);
         let frame_bytes = match arguments.frame_size {
             Some(bytes) => Some(usize::try_from(bytes).map_err(|_| {
                 Failure::usage(format!("a frame of {bytes} bytes does not fit in memory"))
@@ -99,22 +132,28 @@ impl CodingSettings {
             None => None,
         };
         let language = if arguments.model == "none" {
-            refuse_without_model(arguments, ideal)?;
+            refuse_without_model(arguments, short, ideal)?;
             None
         } else {
             Some(LanguageSettings {
                 model: ModelChoice::new(&arguments.model),
                 engine: engine(arguments)?,
-                coder: coder(arguments)?,
+                coder: coder(arguments, product)?,
                 context_tokens: at_least_one("--context", arguments.context)?,
                 schedule: arguments.schedule,
                 lanes: at_least_one("--batch", arguments.batch)?,
+                prime: short.prime.as_deref().map(prime).transpose()?,
                 ideal,
                 offline: arguments.offline,
             })
         };
-        Ok(Self { language, frame_bytes })
+        Ok(Self { language, frame_bytes, product })
     }
+}
+
+/// The text of a file that lanes are to begin with.
+fn prime(path: &Path) -> Outcome<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Failure::from(error).about(path.display()))
 }
 
 fn at_least_one(option: &str, number: Option<usize>) -> Outcome<Option<usize>> {
@@ -134,10 +173,13 @@ fn engine(arguments: &CodingArguments) -> Outcome<EngineChoice> {
     }
 }
 
-/// Level 1 mixes nothing, which is plain arithmetic coding.
-fn coder(arguments: &CodingArguments) -> Outcome<CoderChoice> {
+/// Level 1 mixes nothing, which is plain arithmetic coding. Short texts are over before a mixer
+/// has learned anything.
+fn coder(arguments: &CodingArguments, product: Product) -> Outcome<CoderChoice> {
     let level = arguments.level.given();
-    let usual = if level == Some(1) { CoderName::Ac } else { CoderName::Mixer };
+    let unmixed = level == Some(1)
+        || product != Product::Archive && level.is_none() && arguments.mixer.is_empty();
+    let usual = if unmixed { CoderName::Ac } else { CoderName::Mixer };
     let name = arguments.coder.unwrap_or(usual);
     if name != CoderName::Rank && arguments.rank_backend.is_some() {
         return Err(Failure::usage("--rank-backend needs --coder rank"));
@@ -184,7 +226,11 @@ fn mixer(level: u32, parts: &[(String, u64)]) -> Outcome<tokens::Settings> {
 }
 
 /// What has no meaning without a model is a mistake, not something to pass over.
-fn refuse_without_model(arguments: &CodingArguments, ideal: bool) -> Outcome {
+fn refuse_without_model(
+    arguments: &CodingArguments,
+    short: &ShortArguments,
+    ideal: bool,
+) -> Outcome {
     let given = [
         ("--engine", arguments.engine.is_some()),
         ("--precision", arguments.precision.is_some()),
@@ -195,6 +241,7 @@ fn refuse_without_model(arguments: &CodingArguments, ideal: bool) -> Outcome {
         ("--context", arguments.context.is_some()),
         ("--schedule", arguments.schedule.is_some()),
         ("--batch", arguments.batch.is_some()),
+        ("--prime", short.prime.is_some()),
         ("--ideal", ideal),
     ];
     match given.iter().find(|(_, given)| *given) {
@@ -228,6 +275,8 @@ impl MachineSettings {
 pub(crate) struct ReadingSettings {
     /// A model to use if it is the one the archive names.
     pub(crate) model: Option<PathBuf>,
+    /// The profile of messages.
+    pub(crate) profile: Option<PathBuf>,
     /// What of the machine may be used.
     pub(crate) machine: MachineSettings,
 }
@@ -235,7 +284,11 @@ pub(crate) struct ReadingSettings {
 impl ReadingSettings {
     /// Resolves what reading commands share.
     pub(crate) fn new(arguments: &ReadingArguments) -> Self {
-        Self { model: arguments.model.clone(), machine: MachineSettings::new(&arguments.machine) }
+        Self {
+            model: arguments.model.clone(),
+            profile: arguments.profile.clone(),
+            machine: MachineSettings::new(&arguments.machine),
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! `compress`: files to archives.
 
 use std::cell::OnceCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use finezip_core::{Compressor, Decompressor};
 
 use super::for_each_file;
-use super::verify;
+use super::{message, verify};
 use crate::args::CompressArguments;
 use crate::compose::Workshop;
 use crate::exit::{Code, Outcome};
@@ -18,7 +18,7 @@ use crate::output::{Output, WriteOptions};
 use crate::progress::Meter;
 use crate::report::Report;
 use crate::resolver::ArchiveResolver;
-use crate::settings::{self, CodingSettings, FileSettings, MachineSettings, Naming};
+use crate::settings::{self, CodingSettings, FileSettings, MachineSettings, Naming, Product};
 use crate::statistics::Statistics;
 
 /// Runs the command.
@@ -28,10 +28,11 @@ pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
     let job = Job {
         report,
         files: FileSettings::new(arguments.files, &arguments.output, Naming::AddSuffix)?,
-        coding: CodingSettings::new(&arguments.coding, arguments.ideal)?,
+        coding: CodingSettings::new(&arguments.coding, &arguments.short, arguments.ideal)?,
         workshop: Arc::new(Workshop::new(machine, report)),
         verify: arguments.verify,
         statistics: arguments.statistics.as_deref().map(Statistics::create).transpose()?,
+        write_profile: arguments.short.write_profile,
         compressor: OnceCell::new(),
     };
     Ok(for_each_file(&job.files.inputs, &report, |file| job.compress(file)))
@@ -44,6 +45,7 @@ struct Job {
     workshop: Arc<Workshop>,
     verify: bool,
     statistics: Option<Statistics>,
+    write_profile: Option<PathBuf>,
     compressor: OnceCell<(Compressor, Option<IdealLength>)>,
 }
 
@@ -54,6 +56,9 @@ impl Job {
             return Ok(made);
         }
         let made = self.workshop.compressor(&self.coding).map_err(|failure| failure.fatal())?;
+        if let Some(path) = &self.write_profile {
+            message::write_profile(path, made.0.components()).map_err(|failure| failure.fatal())?;
+        }
         Ok(self.compressor.get_or_init(|| made))
     }
 
@@ -70,12 +75,17 @@ impl Job {
         let (compressor, ideal) = self.compressor()?;
         let name = display_name(file);
         let begun = Instant::now();
-        let summary = {
+        let is_message = self.coding.product == Product::Message;
+        let summary = if is_message {
+            let resolver = ArchiveResolver::new(self.workshop.clone(), None);
+            let verify = self.verify.then_some(&resolver);
+            message::compress(&mut input, &mut output, compressor.components(), verify)?
+        } else {
             let meter = Meter::start(&self.report, &name, input.length());
             compressor.compress_stream(&mut input, &mut output, meter.observer())?
         };
         let elapsed = begun.elapsed();
-        if self.verify {
+        if self.verify && !is_message {
             let decompressor = Decompressor::new(ArchiveResolver::new(self.workshop.clone(), None));
             let meter = Meter::start(&self.report, &format!("{name} (verify)"), input.length());
             verify::same_text(&decompressor, output.read_again()?, &input, &meter)?;

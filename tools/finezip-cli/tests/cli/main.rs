@@ -11,6 +11,7 @@ mod models;
 mod ranges;
 mod real_model;
 mod shell;
+mod short_texts;
 mod small_models;
 mod streams;
 mod usage;
