@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::archive::content_hash;
 use crate::archive::descriptor::{Descriptor, LanguageDescriptor, tokenizer_prefix};
 use crate::bytes::ByteCoder;
 use crate::coder::Coder;
@@ -49,6 +50,12 @@ pub struct Components {
     pub byte_coder: Option<Arc<dyn ByteCoder>>,
 }
 
+impl From<Language> for Components {
+    fn from(language: Language) -> Self {
+        Self { language: Some(language), byte_coder: None }
+    }
+}
+
 impl Components {
     /// What an archive written with these parts says of them.
     pub fn descriptor(&self) -> Descriptor {
@@ -58,6 +65,7 @@ impl Components {
                 tokenizer: tokenizer_prefix(language.tokenizer.fingerprint()),
                 schedule: language.schedule.record(),
                 coder: language.coder.record(),
+                prime: language.model.prime().to_vec(),
             }),
             byte_coder: self.byte_coder.as_ref().map(|coder| coder.record()),
         }
@@ -130,8 +138,17 @@ impl LanguageDescriptor {
         same("engine", needed.model.engine.to_string(), self.model.engine.to_string())?;
         same("schedule", needed.schedule.to_string(), self.schedule.to_string())?;
         same("coder", needed.coder.to_string(), self.coder.to_string())?;
+        same("prime", prime_name(&needed.prime), prime_name(&self.prime))?;
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         same("tokenizer", hex(&needed.tokenizer), hex(&self.tokenizer))
+    }
+}
+
+/// A prime in messages.
+fn prime_name(prime: &[u8]) -> String {
+    match prime.len() {
+        0 => "none".into(),
+        bytes => format!("of {bytes} bytes (XXH3 {:016x})", content_hash(prime)),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::coder::FrameShape;
 use crate::components::{Components, Language};
 use crate::error::{Error, Result};
 use crate::progress::{FrameProgress, Observer, Progress, Timing};
+use crate::records::{self, MAX_RECORD_BYTES, RecordRule};
 use crate::steps::{self, Encoding};
 use crate::tokenizer::{TokenId, Tokenizer};
 use crate::write::{Encoder, Summary};
@@ -40,6 +41,7 @@ pub struct Compressor {
     components: Components,
     embedded_adapter: Option<Arc<[u8]>>,
     frame_bytes: usize,
+    records: Option<RecordRule>,
 }
 
 /// Settings of a [`Compressor`].
@@ -48,6 +50,7 @@ pub struct CompressorBuilder {
     components: Components,
     embedded_adapter: Option<Arc<[u8]>>,
     frame_bytes: Option<usize>,
+    records: Option<RecordRule>,
 }
 
 impl CompressorBuilder {
@@ -82,14 +85,29 @@ impl CompressorBuilder {
         self
     }
 
+    /// Codes each record by itself, so that it can be read alone. Frames end with a record: one
+    /// that is longer than a frame makes it longer.
+    #[must_use]
+    pub fn records(mut self, rule: RecordRule) -> Self {
+        self.records = Some(rule);
+        self
+    }
+
     /// The compressor, or an error where the settings contradict one another.
     pub fn build(self) -> Result<Compressor> {
         let frame_bytes = self.frame_bytes.unwrap_or(DEFAULT_FRAME_BYTES);
-        let limit = crate::archive::Limits::default().frame_bytes;
+        let mut limit = crate::archive::Limits::default().frame_bytes;
+        if self.records.is_some() {
+            // Frames of records may end later than they should.
+            limit -= MAX_RECORD_BYTES as u64;
+        }
         if frame_bytes == 0 || frame_bytes as u64 > limit {
             return Err(Error::Settings(format!(
                 "a frame has 1 to {limit} bytes, {frame_bytes} were asked for"
             )));
+        }
+        if self.records == Some(RecordRule::Bytes(0)) {
+            return Err(Error::Settings("a record has at least 1 byte, 0 were asked for".into()));
         }
         if let Some(language) = &self.components.language {
             check(language)?;
@@ -97,12 +115,13 @@ impl CompressorBuilder {
         if let Some(adapter) = &self.embedded_adapter {
             check_adapter(self.components.language.as_ref(), adapter)?;
         }
-        let Self { components, embedded_adapter, .. } = self;
-        Ok(Compressor { components, embedded_adapter, frame_bytes })
+        let Self { components, embedded_adapter, records, .. } = self;
+        Ok(Compressor { components, embedded_adapter, frame_bytes, records })
     }
 }
 
-fn check(language: &Language) -> Result<()> {
+/// An error unless the parts of a language go together.
+pub(crate) fn check(language: &Language) -> Result<()> {
     let window = language.schedule.window();
     let (model, longest) = (&language.model, language.model.max_window());
     if window.tokens > longest {
@@ -156,7 +175,7 @@ impl DescriptionBytes {
     fn of(self, method: Method) -> usize {
         match method {
             Method::Stored | Method::Zstd => 0,
-            Method::Model { .. } => self.model,
+            Method::Model { .. } | Method::Records { .. } => self.model,
             Method::Bytes => self.byte_coder,
         }
     }
@@ -212,6 +231,21 @@ impl Compressor {
         Ok(encoder.finish()?.1)
     }
 
+    /// Where to end a frame of `text`, to which more may be added; `None` as long as it may grow.
+    pub(crate) fn frame_end(&self, text: &[u8]) -> Result<Option<usize>> {
+        let Some(rule) = self.records else {
+            let is_full = text.len() > self.frame_bytes;
+            return Ok(is_full.then(|| frame_end(text, self.frame_bytes)));
+        };
+        let end = rule.frame_end(text, self.frame_bytes);
+        if end.unwrap_or(text.len()) > self.frame_bytes.saturating_add(MAX_RECORD_BYTES) {
+            return Err(Error::Settings(format!(
+                "a record of more than {MAX_RECORD_BYTES} bytes; such text is not for records"
+            )));
+        }
+        Ok(end)
+    }
+
     /// Codes one frame with the candidate that makes it smallest, where one that needs a
     /// description counts its bytes as well.
     pub(crate) fn code_frame(
@@ -221,6 +255,9 @@ impl Compressor {
         before: Progress,
         observer: Option<&mut Observer<'static>>,
     ) -> Result<CodedFrame> {
+        if let Some(rule) = self.records {
+            return records::encode(&self.components, rule, text, before, observer);
+        }
         let mut best = (Method::Stored, text.to_vec());
         let mut best_bytes = text.len();
         let mut offer = |method: Method, payload: Vec<u8>| {
@@ -231,8 +268,7 @@ impl Compressor {
             }
         };
         let zstd = Zstd::compress(text)?;
-        let hopeless =
-            text.len() >= HOPELESS_BYTES && zstd.len() as f64 > HOPELESS_RATIO * text.len() as f64;
+        let hopeless = is_hopeless(text, zstd.len());
         offer(Method::Zstd, zstd);
         let mut timing = Timing::default();
         let mut bits = f64::INFINITY;
@@ -257,6 +293,11 @@ impl Compressor {
         };
         Ok(CodedFrame { header, payload, timing })
     }
+}
+
+/// Whether text that Zstandard makes `zstd_bytes` of is not worth a model's time.
+pub(crate) fn is_hopeless(text: &[u8], zstd_bytes: usize) -> bool {
+    text.len() >= HOPELESS_BYTES && zstd_bytes as f64 > HOPELESS_RATIO * text.len() as f64
 }
 
 struct ModelCoded {
@@ -295,7 +336,7 @@ fn code_with_model(
 }
 
 /// Tokens whose bytes are `text`: the tokenizer's if they are, else one a byte, else `None`.
-fn tokens_of(tokenizer: &dyn Tokenizer, text: &[u8]) -> Option<Vec<TokenId>> {
+pub(crate) fn tokens_of(tokenizer: &dyn Tokenizer, text: &[u8]) -> Option<Vec<TokenId>> {
     let mut tokens = Vec::new();
     if tokenizer.encode(text, &mut tokens).is_ok() && spell(tokenizer, &tokens, text) {
         return Some(tokens);
@@ -318,7 +359,7 @@ fn spell(tokenizer: &dyn Tokenizer, tokens: &[TokenId], text: &[u8]) -> bool {
 
 /// Where to end a frame that begins with `text` and may have `frame_bytes` bytes: after the last
 /// line end, else the last space, else the last whole character, in its last 64th.
-pub(crate) fn frame_end(text: &[u8], frame_bytes: usize) -> usize {
+fn frame_end(text: &[u8], frame_bytes: usize) -> usize {
     let earliest = frame_bytes - frame_bytes / 64;
     let tail = &text[earliest..frame_bytes];
     let after = |wanted: fn(&u8) -> bool| tail.iter().rposition(wanted).map(|i| earliest + i + 1);

@@ -1,6 +1,7 @@
 //! Frames to text: the decompressor.
 
 use std::io::{Read, Write};
+use std::ops::Range;
 
 use crate::archive::adapter;
 use crate::archive::limits::within;
@@ -11,7 +12,9 @@ use crate::components::{Components, Language, Resolver};
 use crate::error::{Error, Result};
 use crate::model::Exactness;
 use crate::progress::{FrameProgress, Observer, Progress, Timing};
+use crate::records;
 use crate::steps::{self, Decoding};
+use crate::tokenizer::{TokenId, Tokenizer};
 use crate::write::Summary;
 use crate::{read, write};
 
@@ -84,6 +87,9 @@ impl Decompressor {
         Ok(decoder.finish()?.1)
     }
 }
+
+/// All records of a frame.
+const ALL: Range<u64> = 0..u64::MAX;
 
 /// Decodes the blocks of an archive, one after another.
 pub(crate) struct MemberDecoder<'d> {
@@ -176,6 +182,20 @@ impl<'d> MemberDecoder<'d> {
         Ok(text)
     }
 
+    /// The text of some of a frame's records.
+    pub(crate) fn records(
+        &mut self,
+        header: &FrameHeader,
+        payload: &[u8],
+        wanted: Range<u64>,
+    ) -> Result<Vec<u8>> {
+        let limits = &self.decompressor.limits;
+        let components = self.components.as_ref();
+        let before = Progress::default();
+        records::decode(components, limits, header, payload, wanted, before, None)
+            .map(|(text, _)| text)
+    }
+
     pub(crate) fn set_components(&mut self, components: Option<Components>) {
         self.components = components;
     }
@@ -218,6 +238,11 @@ fn decode_frame(
             let text = coder.decompress(payload, text_bytes)?;
             expect_length(&coder.record().name, text, text_bytes)?
         }
+        Method::Records { .. } => {
+            let (text, timing) =
+                records::decode(components, limits, header, payload, ALL, before, observer)?;
+            return Ok((expect_length("records", text, text_bytes)?, timing));
+        }
         Method::Model { tokens, lanes } => {
             let language = components.and_then(|c| c.language.as_ref()).ok_or_else(undescribed)?;
             let shape = FrameShape {
@@ -251,12 +276,22 @@ fn decode_with_model(
     let mut tokens = vec![0; shape.tokens];
     let timing = steps::run(language, shape.lanes, &mut tokens, &mut decoding, &mut progress)?;
     decoding.decoder.finish()?;
-    let mut text = Vec::with_capacity(shape.bytes);
-    for &token in &tokens {
+    let text = text_of(tokenizer, &tokens, shape.bytes as u64)?;
+    Ok((expect_length(&language.coder.record().name, text, shape.bytes)?, timing))
+}
+
+/// The bytes of tokens, no more than `limit`.
+pub(crate) fn text_of(
+    tokenizer: &dyn Tokenizer,
+    tokens: &[TokenId],
+    limit: u64,
+) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for &token in tokens {
         text.extend_from_slice(tokenizer.token_bytes(token));
-        if text.len() > shape.bytes {
-            return Err(Error::TextTooLong { expected: shape.bytes as u64 });
+        if text.len() as u64 > limit {
+            return Err(Error::TextTooLong { expected: limit });
         }
     }
-    Ok((expect_length(&language.coder.record().name, text, shape.bytes)?, timing))
+    Ok(text)
 }

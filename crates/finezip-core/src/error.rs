@@ -1,5 +1,6 @@
 //! What can go wrong, with what was expected and what was found.
 
+use crate::message::{ProfileId, ProfilePrefix};
 use crate::model::Fingerprint;
 use crate::record::Record;
 
@@ -102,6 +103,13 @@ pub enum Error {
         found: String,
     },
 
+    /// Records were asked for, and the archive was not compressed as records.
+    #[error("frame {frame} has no records")]
+    NoRecords {
+        /// Number of the frame in its member.
+        frame: u64,
+    },
+
     /// The tokens of a frame are not its text.
     #[error("a frame of {expected} bytes decoded to more")]
     TextTooLong {
@@ -125,6 +133,41 @@ pub enum Error {
         coder: String,
         /// What was expected and what was found.
         message: String,
+    },
+
+    /// A message was coded with another profile than the one at hand.
+    #[error("the message needs profile {needed}; at hand is {held}")]
+    Profile {
+        /// The part of the profile's identifier that the message holds.
+        needed: ProfilePrefix,
+        /// The profile that was given.
+        held: ProfileId,
+    },
+
+    /// A message did not decode to what was coded.
+    #[error(
+        "the message is damaged, or its profile is another of the same name: its text has check \
+         {found:08x}, expected {expected:08x}"
+    )]
+    MessageCheck {
+        /// What the message holds.
+        expected: u32,
+        /// What was decoded.
+        found: u32,
+    },
+
+    /// Bytes that are no message of this format.
+    #[error("not a finezip message: {what}")]
+    Message {
+        /// What was expected and what was found.
+        what: String,
+    },
+
+    /// A file that is no profile.
+    #[error("not a finezip profile: {what}")]
+    NotAProfile {
+        /// What was expected and what was found.
+        what: String,
     },
 
     /// The archive needs a model that is not at hand.

@@ -7,7 +7,7 @@ use crate::archive::limits::within;
 use crate::archive::parser::read_descriptor;
 use crate::archive::{
     ADAPTER_TAG, Descriptor, END_TAG, End, FOOTER_BYTES, FORMAT_VERSION, FrameHeader, Limits,
-    MAGIC, START_BYTES, TAIL_MAGIC, adapter, block_crc,
+    MAGIC, Method, START_BYTES, TAIL_MAGIC, adapter, block_crc,
 };
 use crate::components::Components;
 use crate::decompress::{Decompressor, MemberDecoder};
@@ -190,13 +190,7 @@ impl ArchiveIndex {
             }
             let needs_parts = frame.header.method.needs_descriptor();
             if needs_parts && resolved.as_ref().is_none_or(|(member, _)| *member != frame.member) {
-                let member = &self.members[frame.member];
-                let descriptor = member.descriptor.clone().unwrap_or_default();
-                let adapter = match &member.adapter {
-                    Some(adapter) => Some(read_adapter(source, adapter, &decompressor.limits())?),
-                    None => None,
-                };
-                let components = decompressor.resolve(&descriptor, adapter.as_deref())?;
+                let components = self.components_of(frame.member, source, decompressor)?;
                 decoder.set_components(Some(components.clone()));
                 resolved = Some((frame.member, components));
             }
@@ -208,6 +202,78 @@ impl ArchiveIndex {
             written += (to - from) as u64;
         }
         Ok(written)
+    }
+}
+
+impl ArchiveIndex {
+    /// The parts that decode the frames of a member.
+    fn components_of<S: Read + Seek>(
+        &self,
+        member: usize,
+        source: &mut S,
+        decompressor: &Decompressor,
+    ) -> Result<Components> {
+        let member = &self.members[member];
+        let descriptor = member.descriptor.clone().unwrap_or_default();
+        let adapter = match &member.adapter {
+            Some(adapter) => Some(read_adapter(source, adapter, &decompressor.limits())?),
+            None => None,
+        };
+        decompressor.resolve(&descriptor, adapter.as_deref())
+    }
+
+    /// Records in the archive: those of all its frames, if it has been compressed as records.
+    pub fn records(&self) -> u64 {
+        self.frames.iter().fold(0, |sum, frame| sum.saturating_add(records_of(frame)))
+    }
+
+    /// Writes some records, each with what follows it in the text (a line end, for lines), decoding
+    /// nothing else. The range is cut at the last record. Gives the number of bytes written.
+    ///
+    /// # Errors
+    /// [`Error::NoRecords`] where a frame has none; damage of the records asked for, not of
+    /// others.
+    pub fn extract_records<S: Read + Seek>(
+        &self,
+        source: &mut S,
+        wanted: Range<u64>,
+        decompressor: &Decompressor,
+        writer: &mut dyn Write,
+    ) -> Result<u64> {
+        let mut decoder = MemberDecoder::new(decompressor);
+        let mut resolved = None;
+        let (mut first, mut written) = (0, 0);
+        for frame in &self.frames {
+            let Method::Records { records, .. } = frame.header.method else {
+                return Err(Error::NoRecords { frame: frame.number });
+            };
+            let within = wanted.start.max(first)..wanted.end.min(first + records);
+            let numbers = within.start.saturating_sub(first)..within.end.saturating_sub(first);
+            first += records;
+            if within.is_empty() {
+                continue;
+            }
+            if resolved != Some(frame.member) {
+                let components = self.components_of(frame.member, source, decompressor)?;
+                decoder.set_components(Some(components));
+                resolved = Some(frame.member);
+            }
+            // The frame's own checksum is over all of it; records have theirs.
+            let (payload, _) = read_block(source, frame)?;
+            let text = decoder
+                .records(&frame.header, &payload, numbers)
+                .map_err(|error| error.at(Some(frame.number), frame.offset))?;
+            writer.write_all(&text)?;
+            written += text.len() as u64;
+        }
+        Ok(written)
+    }
+}
+
+fn records_of(frame: &FrameInfo) -> u64 {
+    match frame.header.method {
+        Method::Records { records, .. } => records,
+        _ => 0,
     }
 }
 
@@ -285,6 +351,18 @@ fn read_adapter<S: Read + Seek>(
 }
 
 fn read_payload<S: Read + Seek>(source: &mut S, frame: &FrameInfo) -> Result<Vec<u8>> {
+    let (payload, found) = read_block(source, frame)?;
+    let expected = block_crc(frame.block_number, &payload);
+    if expected != found {
+        return Err(
+            Error::checksum("payload", found, expected).at(Some(frame.number), frame.offset)
+        );
+    }
+    Ok(payload)
+}
+
+/// A frame's payload and the checksum that stands behind it.
+fn read_block<S: Read + Seek>(source: &mut S, frame: &FrameInfo) -> Result<(Vec<u8>, u32)> {
     let payload_bytes = frame.header.payload_bytes;
     let payload_at = frame.offset + frame.block_bytes - payload_bytes - 4;
     let mut block = read_at(source, payload_at, payload_bytes + 4)?;
@@ -296,12 +374,5 @@ fn read_payload<S: Read + Seek>(source: &mut S, frame: &FrameInfo) -> Result<Vec
         });
     }
     let crc = block.split_off(payload_bytes as usize);
-    let expected = block_crc(frame.block_number, &block);
-    let found = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
-    if expected != found {
-        return Err(
-            Error::checksum("payload", found, expected).at(Some(frame.number), frame.offset)
-        );
-    }
-    Ok(block)
+    Ok((block, u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]])))
 }

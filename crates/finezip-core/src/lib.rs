@@ -15,14 +15,18 @@ pub mod decompress;
 pub mod error;
 pub mod index;
 pub mod logits;
+pub mod message;
 pub mod model;
 pub mod partial;
+pub mod prime;
 pub mod progress;
 pub mod range;
 pub mod read;
 pub mod record;
+pub mod records;
 pub mod recover;
 pub mod schedule;
+mod short;
 pub mod softmax;
 mod steps;
 pub mod tokenizer;
@@ -37,13 +41,17 @@ pub use decompress::Decompressor;
 pub use error::{Error, Result};
 pub use index::{AdapterInfo, ArchiveIndex, FrameInfo, MemberInfo};
 pub use logits::{Logits, Rows};
+pub use message::{Message, MessageCoder, Profile, ProfileId};
 pub use model::{
-    Exactness, Fingerprint, LaneFeed, LaneGroup, LanguageModel, ModelIdentity, Session,
+    Exactness, Fingerprint, LaneFeed, LaneGroup, LaneState, LanguageModel, ModelIdentity, Session,
     SessionShape, Window,
 };
+pub use prime::PrimedModel;
 pub use progress::{Observer, Progress, Timing};
 pub use record::Record;
+pub use records::RecordRule;
 pub use recover::{Loss, Lost, Recovery};
 pub use schedule::{Feed, Plan, Schedule, SingleLane, StepEntry};
+pub use short::Form;
 pub use tokenizer::{ByteTokenizer, TokenId, Tokenizer};
 pub use write::Summary;

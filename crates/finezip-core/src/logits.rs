@@ -103,6 +103,11 @@ impl<'a> Rows<'a> {
         self.order.is_empty()
     }
 
+    /// The row of entry `i` as a step of its own.
+    pub fn only(&self, i: usize) -> Self {
+        Self { logits: self.logits, order: &self.order[i..=i] }
+    }
+
     /// Logits of entry `i` of the step, `[vocab]`.
     pub fn row(&self, i: usize) -> &'a [f32] {
         self.logits.row(self.order[i])

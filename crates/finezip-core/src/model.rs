@@ -4,10 +4,12 @@
 //! computed as one batch. Prefill and single steps are the same call: a lane is fed any number of
 //! tokens, and as many of the last of them as asked for give a row of logits.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::logits::Logits;
 use crate::record::Record;
 use crate::tokenizer::TokenId;
@@ -121,6 +123,12 @@ pub trait LanguageModel: Send + Sync {
         None
     }
 
+    /// Text that every lane has been fed, after the model's own start, before its first token:
+    /// empty but for a [`PrimedModel`](crate::PrimedModel).
+    fn prime(&self) -> &[u8] {
+        &[]
+    }
+
     /// Opens a session with all lanes empty.
     fn open_session<'a>(&'a self, shape: SessionShape) -> Result<Box<dyn Session + 'a>>;
 
@@ -152,4 +160,40 @@ pub trait Session: Send {
 
     /// Empties a lane.
     fn reset(&mut self, lane: usize) -> Result<()>;
+
+    /// The state of a lane, to be given to others with [`Session::restore`]; `None` where the
+    /// engine cannot, so that its tokens must be fed again.
+    fn save(&self, lane: usize) -> Result<Option<LaneState>> {
+        let _ = lane;
+        Ok(None)
+    }
+
+    /// Makes a lane what another was when it was saved, in a session of the same model. The
+    /// windows of both sessions may differ as long as the lane saved had not outgrown either.
+    fn restore(&mut self, lane: usize, state: &LaneState) -> Result<()> {
+        let _ = state;
+        Err(Error::engine("session", format!("lane {lane}: this engine restores no lanes")))
+    }
+}
+
+/// What a lane was at some time; only the engine that made it knows what is in it.
+#[derive(Clone)]
+pub struct LaneState(Arc<dyn Any + Send + Sync>);
+
+impl LaneState {
+    /// Wraps an engine's state.
+    pub fn new<T: Any + Send + Sync>(state: T) -> Self {
+        Self(Arc::new(state))
+    }
+
+    /// The state, if it is of this type.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for LaneState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LaneState")
+    }
 }

@@ -7,7 +7,7 @@ use crate::archive::{
     Block, BlockParser, Descriptor, End, FrameHeader, IndexEntry, Method, adapter, block_crc,
     start_bytes,
 };
-use crate::compress::{Compressor, DescriptionBytes, frame_end};
+use crate::compress::{Compressor, DescriptionBytes};
 use crate::decompress::{Decompressor, MemberDecoder};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, Progress, Timing};
@@ -36,6 +36,10 @@ impl Summary {
         self.text_bytes += header.original_bytes;
         match header.method {
             Method::Model { tokens, .. } => {
+                self.tokens += tokens;
+                self.model_frames += 1;
+            }
+            Method::Records { tokens, .. } if tokens > 0 => {
                 self.tokens += tokens;
                 self.model_frames += 1;
             }
@@ -177,9 +181,8 @@ impl<'c, W: Write> Encoder<'c, W> {
 impl<W: Write> Write for Encoder<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.text.extend_from_slice(bytes);
-        let frame_bytes = self.compressor.frame_bytes();
-        while self.text.len() > frame_bytes {
-            let rest = self.text.split_off(frame_end(&self.text, frame_bytes));
+        while let Some(end) = self.compressor.frame_end(&self.text).map_err(Error::into_io)? {
+            let rest = self.text.split_off(end);
             let frame = std::mem::replace(&mut self.text, rest);
             self.write_frame(&frame, false).map_err(Error::into_io)?;
         }

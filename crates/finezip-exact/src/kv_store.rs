@@ -5,11 +5,11 @@ use finezip_models::ModelConfig;
 use crate::blocks::Block;
 use crate::error::Result;
 use crate::kernels::{
-    AttentionItem, Context, KvCache, KvSlot, Queries, QueryPrecision, Segment, StridedRows,
+    AttentionItem, Context, KvCache, KvLane, KvSlot, Queries, QueryPrecision, Segment, StridedRows,
     attention as attend_int8,
 };
 use crate::options::Precision;
-use crate::plain_attention::{PlainCache, PlainQuery, attend};
+use crate::plain_attention::{PlainCache, PlainLane, PlainQuery, attend};
 use crate::ring::Ring;
 
 /// Keys and values of one layer for all lanes.
@@ -23,6 +23,19 @@ pub(crate) struct KvStore {
 enum Cache {
     Int8(KvCache),
     Plain(PlainCache),
+}
+
+/// What one lane holds in one layer.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredLane {
+    ring: Ring,
+    cache: CopiedLane,
+}
+
+#[derive(Clone, Debug)]
+enum CopiedLane {
+    Int8(KvLane),
+    Plain(PlainLane),
 }
 
 /// Queries, keys and values of a block's rows, `[rows][width]`.
@@ -84,6 +97,29 @@ impl KvStore {
         match precision {
             Precision::F32 => PlainCache::lane_bytes(heads, width, ring.slots()),
             _ => KvCache::lane_bytes(heads, width, ring.slots()),
+        }
+    }
+
+    /// A copy of what a lane that was fed `fed` tokens holds.
+    pub(crate) fn copy_lane(&self, lane: usize, fed: u64) -> StoredLane {
+        let slots = self.ring.slots_used(fed);
+        let cache = match &self.cache {
+            Cache::Int8(cache) => CopiedLane::Int8(cache.copy_lane(lane, slots)),
+            Cache::Plain(cache) => CopiedLane::Plain(cache.copy_lane(lane, slots)),
+        };
+        StoredLane { ring: self.ring, cache }
+    }
+
+    /// Gives a lane what another held that was fed `fed` tokens; false where it was laid out for
+    /// another window, and had outgrown that or would outgrow this.
+    pub(crate) fn paste_lane(&mut self, lane: usize, copy: &StoredLane, fed: u64) -> bool {
+        if !self.ring.agrees_with(copy.ring, fed) {
+            return false;
+        }
+        match (&mut self.cache, &copy.cache) {
+            (Cache::Int8(cache), CopiedLane::Int8(copy)) => cache.paste_lane(lane, copy),
+            (Cache::Plain(cache), CopiedLane::Plain(copy)) => cache.paste_lane(lane, copy),
+            _ => false,
         }
     }
 

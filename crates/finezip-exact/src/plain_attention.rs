@@ -47,9 +47,44 @@ impl PlainCache {
         }
     }
 
+    /// A copy of a lane's first slots.
+    pub(crate) fn copy_lane(&self, lane: usize, slots: usize) -> PlainLane {
+        let width = slots.min(self.slots) * self.head_width;
+        let of = |floats: &[f32]| -> Vec<Vec<f32>> {
+            let heads = (0..self.kv_heads).map(|head| self.start(lane, head));
+            heads.map(|start| floats[start..start + width].to_vec()).collect()
+        };
+        PlainLane { width, keys: of(&self.keys), values: of(&self.values) }
+    }
+
+    /// Writes a copy to the first slots of a lane; false, and nothing is written, where it does
+    /// not fit or has other heads.
+    pub(crate) fn paste_lane(&mut self, lane: usize, copy: &PlainLane) -> bool {
+        if copy.width > self.slots * self.head_width || copy.keys.len() != self.kv_heads {
+            return false;
+        }
+        for (head, (keys, values)) in copy.keys.iter().zip(&copy.values).enumerate() {
+            let start = self.start(lane, head);
+            self.keys[start..start + copy.width].copy_from_slice(keys);
+            self.values[start..start + copy.width].copy_from_slice(values);
+        }
+        true
+    }
+
     fn start(&self, lane: usize, head: usize) -> usize {
         (lane * self.kv_heads + head) * self.slots * self.head_width
     }
+}
+
+/// A copy of a lane's first slots.
+#[derive(Clone, Debug)]
+pub(crate) struct PlainLane {
+    /// Values of a head.
+    width: usize,
+    /// `[kv_heads][slots * head_width]`
+    keys: Vec<Vec<f32>>,
+    /// `[kv_heads][slots * head_width]`
+    values: Vec<Vec<f32>>,
 }
 
 /// One token's queries and what they see.

@@ -55,6 +55,17 @@ impl Ring {
         self.sinks + self.capacity
     }
 
+    /// Slots that a lane which was fed `fed` tokens may have written: these are the first ones.
+    pub(crate) fn slots_used(&self, fed: u64) -> usize {
+        self.sinks + fed.min(self.capacity as u64) as usize
+    }
+
+    /// Whether the first `fed` tokens of a lane stand in the same slots as with `other`, and all
+    /// that either would look for are there.
+    pub(crate) fn agrees_with(&self, other: Self, fed: u64) -> bool {
+        *self == other || self.sinks == other.sinks && fed <= self.window.min(other.window) as u64
+    }
+
     /// The slot of a position in the ring.
     pub(crate) fn slot(&self, position: u64) -> usize {
         self.sinks + (position % self.capacity as u64) as usize

@@ -7,13 +7,16 @@
 
 use std::ops::Range;
 
-use finezip_core::{Error, LaneFeed, LaneGroup, Logits, Session, SessionShape};
+use finezip_core::{
+    Error, Fingerprint, LaneFeed, LaneGroup, LaneState, LanguageModel, Logits, Session,
+    SessionShape,
+};
 
 use crate::blocks::{Block, Blocks};
 use crate::error::Result;
 use crate::forward::{self, Outputs, Workspace};
 use crate::kernels::Context;
-use crate::kv_store::KvStore;
+use crate::kv_store::{KvStore, StoredLane};
 use crate::model::{ENGINE, ExactModel};
 
 /// Lanes a thread from which on each has a session of its own. It then reads all weights for its
@@ -158,6 +161,43 @@ impl Session for ExactSession<'_> {
         }
         Ok(())
     }
+
+    fn save(&self, lane: usize) -> finezip_core::Result<Option<LaneState>> {
+        let Some(&fed) = self.fed.get(lane) else { return Err(self.wrong_lane(lane)) };
+        let stores = self.stores.iter().map(|store| store.copy_lane(lane, fed)).collect();
+        let fingerprint = self.model.identity().fingerprint;
+        Ok(Some(LaneState::new(SavedLane { fingerprint, fed, stores })))
+    }
+
+    fn restore(&mut self, lane: usize, state: &LaneState) -> finezip_core::Result<()> {
+        if lane >= self.fed.len() {
+            return Err(self.wrong_lane(lane));
+        }
+        let refuse =
+            |what: &str| Err(engine_error(format!("lane {lane} cannot be restored: {what}")));
+        let Some(saved) = state.get::<SavedLane>() else {
+            return refuse("its state is another engine's");
+        };
+        if saved.fingerprint != self.model.identity().fingerprint
+            || saved.stores.len() != self.stores.len()
+        {
+            return refuse("its state is another model's");
+        }
+        for (store, copy) in self.stores.iter_mut().zip(&saved.stores) {
+            if !store.paste_lane(lane, copy, saved.fed) {
+                return refuse("its state is that of another window");
+            }
+        }
+        self.fed[lane] = saved.fed;
+        Ok(())
+    }
+}
+
+/// What a lane was when it was saved.
+struct SavedLane {
+    fingerprint: Fingerprint,
+    fed: u64,
+    stores: Vec<StoredLane>,
 }
 
 fn engine_error(message: impl ToString) -> Error {

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::units::{parse_bytes, parse_part, parse_range};
+use crate::short_args::ShortArguments;
+use crate::units::{parse_bytes, parse_part, parse_range, parse_records};
 
 /// Compresses text with a language model, losslessly.
 #[derive(Debug, Parser)]
@@ -216,6 +217,9 @@ pub(crate) struct ReadingArguments {
     /// more than once
     #[arg(long, value_name = "FOLDER", help_heading = "Machine")]
     pub(crate) adapter: Vec<PathBuf>,
+    /// The profile of messages, if it is none that a model's default settings make
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
+    pub(crate) profile: Option<PathBuf>,
     /// What of the machine may be used.
     #[command(flatten)]
     pub(crate) machine: MachineArguments,
@@ -244,6 +248,9 @@ pub(crate) struct CompressArguments {
     /// How text is coded.
     #[command(flatten)]
     pub(crate) coding: CodingArguments,
+    /// How short texts are treated.
+    #[command(flatten)]
+    pub(crate) short: ShortArguments,
     /// What of the machine may be used.
     #[command(flatten)]
     pub(crate) machine: MachineArguments,
@@ -277,7 +284,7 @@ pub(crate) struct CodingArguments {
     pub(crate) precision: Option<Precision>,
     /// What turns distributions into bytes: `mixer` also learns from the text as it goes, `ac` is
     /// plain arithmetic coding, `rank` codes ranks through a byte compressor (FineZip's method)
-    /// [default: mixer]
+    /// [default: mixer; ac for messages and records]
     #[arg(long, value_name = "CODER", help_heading = "Coding")]
     pub(crate) coder: Option<CoderName>,
     /// How much is mixed.
@@ -384,6 +391,9 @@ pub(crate) struct CatArguments {
     /// Byte offsets of the text: A..B (B not included), A.. or ..B
     #[arg(long, value_name = "A..B", value_parser = parse_range, default_value = "..")]
     pub(crate) range: std::ops::Range<u64>,
+    /// Numbers of records, from 0, in an archive made with --lines or --records: N, or A..B
+    #[arg(long, value_name = "N|A..B", value_parser = parse_records, conflicts_with = "range")]
+    pub(crate) record: Option<std::ops::Range<u64>>,
     /// Where the model is and what of the machine may be used.
     #[command(flatten)]
     pub(crate) reading: ReadingArguments,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use finezip_coder::Threads;
 use finezip_core::{
-    Compressor, Error, Fingerprint, Language, LanguageDescriptor, LanguageModel, Result, Schedule,
-    Tokenizer,
+    Compressor, Error, Fingerprint, Language, LanguageDescriptor, LanguageModel, PrimedModel,
+    Result, Schedule, Tokenizer,
 };
 use finezip_models::{Checkpoint, ModelTokenizer};
 use finezip_schedule::{ChunkReset, FixedWindow, LanePolicy, Rolling};
@@ -17,14 +17,11 @@ use crate::args::ScheduleName;
 use crate::exit::{Code, Failure, Outcome};
 use crate::ideal::{IdealLength, MeasuringCoder};
 use crate::report::Report;
-use crate::settings::{CodingSettings, LanguageSettings, MachineSettings, ModelChoice};
+use crate::settings::{CodingSettings, LanguageSettings, MachineSettings, ModelChoice, Product};
 use crate::{coders, engines, store};
 
-/// Tokens a position sees unless set otherwise.
-const DEFAULT_CONTEXT_TOKENS: usize = 512;
-
 /// Tokens that stay visible where the window rolls.
-const SINK_TOKENS: usize = 1;
+pub(crate) const SINK_TOKENS: usize = 1;
 
 /// A model that is open, with its tokenizer.
 #[derive(Clone)]
@@ -91,6 +88,9 @@ impl Workshop {
         if let Some(frame_bytes) = settings.frame_bytes {
             builder = builder.frame_bytes(frame_bytes);
         }
+        if let Product::Records(rule) = settings.product {
+            builder = builder.records(rule);
+        }
         let mut length = None;
         if let Some((settings, base, merged)) = language {
             let mut language = self.language(settings, base, merged.as_ref())?;
@@ -135,6 +135,7 @@ impl Workshop {
         let tokenizer = tokenizer.clone();
         let model = engines::open(checkpoint, name, merged, settings.engine, self.machine)?;
         let OpenModel { model, tokenizer } = self.keep(OpenModel { model, tokenizer }, merged);
+        let model = primed(model, &tokenizer, settings.prime.as_deref().unwrap_or_default())?;
         let schedule = self.schedule(settings, model.as_ref())?;
         let coder = coders::chosen(
             settings.coder,
@@ -155,7 +156,7 @@ impl Workshop {
     ) -> Result<Arc<dyn Schedule>> {
         let context = settings
             .context_tokens
-            .unwrap_or_else(|| model.max_window().min(DEFAULT_CONTEXT_TOKENS));
+            .unwrap_or_else(|| model.max_window().min(settings.usual_context_tokens));
         let usual = if model.can_roll() { ScheduleName::Rolling } else { ScheduleName::ChunkReset };
         let make = |lanes| -> Result<Arc<dyn Schedule>> {
             Ok(match settings.schedule.unwrap_or(usual) {
@@ -188,6 +189,7 @@ impl Workshop {
             Some(open) => open,
             None => self.open_described(needed, &path()?, adapter)?,
         };
+        let model = primed(model, &tokenizer, &needed.prime)?;
         let schedule = finezip_schedule::from_record(&needed.schedule)?;
         let coder = coders::recorded(
             &needed.coder,
@@ -269,6 +271,18 @@ impl Workshop {
             ));
         }
     }
+}
+
+/// The model, with lanes that begin with `prime` if that is not empty.
+fn primed(
+    model: Arc<dyn LanguageModel>,
+    tokenizer: &Arc<dyn Tokenizer>,
+    prime: &[u8],
+) -> Result<Arc<dyn LanguageModel>> {
+    if prime.is_empty() {
+        return Ok(model);
+    }
+    Ok(Arc::new(PrimedModel::new(model, tokenizer.as_ref(), prime.to_vec())?))
 }
 
 fn open_checkpoint(path: &Path) -> Outcome<Checkpoint> {

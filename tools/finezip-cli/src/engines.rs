@@ -5,7 +5,7 @@ use std::sync::Arc;
 use finezip_candle::{CandleModel, CandleOptions};
 use finezip_core::{Error, LanguageModel, Record, Result};
 use finezip_exact::kernels::Isa;
-use finezip_exact::{ExactModel, ExactOptions, Precision};
+use finezip_exact::{ARITHMETIC_VERSION, ExactModel, ExactOptions, Precision};
 use finezip_models::Checkpoint;
 
 use crate::adapters::Merged;
@@ -58,6 +58,14 @@ pub(crate) fn open_recorded(
         }
         _ => Err(Error::Unknown { part: "engine", record: record.clone() }),
     }
+}
+
+/// The records of the exact engine, the usual precision first.
+pub(crate) fn exact_records() -> Vec<Record> {
+    let record = |precision: Precision| {
+        Record::new(EXACT, ARITHMETIC_VERSION).with("precision", precision.parameter())
+    };
+    Precision::ALL.into_iter().map(record).collect()
 }
 
 /// Weights with an adapter of one archive are not kept: a file as large as the model, for each

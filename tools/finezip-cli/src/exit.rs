@@ -102,8 +102,9 @@ impl From<Error> for Failure {
             error => error,
         };
         let code = match &error {
-            Error::Settings(_) => Code::Usage,
+            Error::Settings(_) | Error::NoRecords { .. } => Code::Usage,
             Error::Mismatch { .. }
+            | Error::Profile { .. }
             | Error::ModelMissing { .. }
             | Error::AdapterMissing { .. }
             | Error::Unknown { .. }
@@ -132,6 +133,11 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::Limit { what, .. } if what.contains("session") => {
             Some("allow more with --memory, if the archive is from someone you trust")
         }
+        Error::NoRecords { .. } => {
+            Some("`finezip-cli compress --lines` or `--records` makes archives of records")
+        }
+        Error::Profile { .. } => Some("give the one that was written with the messages"),
+        Error::MessageCheck { .. } | Error::Message { .. } => Some("get an undamaged copy"),
         Error::Unknown { .. } => Some("a newer finezip-cli may know it"),
         _ => None,
     }

@@ -30,6 +30,8 @@ pub(crate) struct Input {
     /// The file's metadata; none for stdin.
     pub(crate) metadata: Option<Metadata>,
     hash: Xxh3,
+    /// The first byte, where it was looked at and is not read yet.
+    ahead: Option<u8>,
 }
 
 impl Input {
@@ -40,10 +42,16 @@ impl Input {
                 reader: Reader::Stdin(io::stdin().lock()),
                 metadata: None,
                 hash: Xxh3::new(),
+                ahead: None,
             });
         }
         let (file, metadata) = open_file(path)?;
-        Ok(Self { reader: Reader::File(file), metadata: Some(metadata), hash: Xxh3::new() })
+        Ok(Self {
+            reader: Reader::File(file),
+            metadata: Some(metadata),
+            hash: Xxh3::new(),
+            ahead: None,
+        })
     }
 
     /// An error if a regular file is no longer as it was when it was opened: what was read of it
@@ -63,6 +71,14 @@ impl Input {
         Ok(())
     }
 
+    /// The first byte, which is read again afterwards; none where there is none.
+    pub(crate) fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        if self.ahead.is_none() {
+            self.ahead = self.reader.by_ref().bytes().next().transpose()?;
+        }
+        Ok(self.ahead)
+    }
+
     /// Bytes of a regular file; unknown for anything else.
     pub(crate) fn length(&self) -> Option<u64> {
         self.metadata.as_ref().filter(|metadata| metadata.is_file()).map(Metadata::len)
@@ -80,11 +96,25 @@ enum Reader {
     File(File),
 }
 
+impl Read for Reader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdin(stdin) => stdin.read(out),
+            Self::File(file) => file.read(out),
+        }
+    }
+}
+
 impl Read for Input {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = match &mut self.reader {
-            Reader::Stdin(stdin) => stdin.read(out)?,
-            Reader::File(file) => file.read(out)?,
+        let count = match (self.ahead, out.split_first_mut()) {
+            (Some(byte), Some((first, rest))) => {
+                let count = self.reader.read(rest)?;
+                *first = byte;
+                self.ahead = None;
+                1 + count
+            }
+            _ => self.reader.read(out)?,
         };
         self.hash.update(&out[..count]);
         Ok(count)

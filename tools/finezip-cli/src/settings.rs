@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use finezip_core::RecordRule;
 use finezip_lora::EmbeddedPrecision;
 use finezip_mixer::tokens;
 
@@ -13,6 +14,7 @@ use crate::exit::{Failure, Outcome};
 use crate::input::{self, DASH, is_stdin};
 use crate::output::Target;
 use crate::report::Report;
+use crate::short_args::ShortArguments;
 
 /// The suffix of archives.
 pub(crate) const SUFFIX: &str = "fz";
@@ -95,12 +97,16 @@ pub(crate) struct LanguageSettings {
     pub(crate) coder: CoderChoice,
     /// Whether the model's last matrix is learned while coding.
     pub(crate) learn: bool,
-    /// Tokens seen at most; none for the engine's usual number.
+    /// Tokens seen at most; none for the usual number.
     pub(crate) context_tokens: Option<usize>,
+    /// The usual number, where the model was made for as many.
+    pub(crate) usual_context_tokens: usize,
     /// How tokens become lanes and windows; none for what the engine does best.
     pub(crate) schedule: Option<ScheduleName>,
     /// Lanes; none to choose from size and memory.
     pub(crate) lanes: Option<usize>,
+    /// Text that every lane begins with.
+    pub(crate) prime: Option<Vec<u8>>,
     /// Whether the ideal code length is measured.
     pub(crate) ideal: bool,
     /// Whether a missing model may not be fetched.
@@ -114,11 +120,40 @@ pub(crate) struct CodingSettings {
     pub(crate) language: Option<LanguageSettings>,
     /// Bytes of text in a frame; none for the usual number.
     pub(crate) frame_bytes: Option<usize>,
+    /// What is made of an input.
+    pub(crate) product: Product,
+}
+
+/// What `compress` makes of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Product {
+    /// An archive.
+    Archive,
+    /// An archive of records.
+    Records(RecordRule),
+    /// A message.
+    Message,
+}
+
+impl Product {
+    fn new(arguments: &ShortArguments) -> Self {
+        match (arguments.compact, arguments.lines, arguments.records) {
+            (true, ..) => Self::Message,
+            (_, true, _) => Self::Records(RecordRule::LINES),
+            (.., Some(rule)) => Self::Records(rule),
+            _ => Self::Archive,
+        }
+    }
 }
 
 impl CodingSettings {
     /// Resolves the options of `compress`.
-    pub(crate) fn new(arguments: &CodingArguments, ideal: bool) -> Outcome<Self> {
+    pub(crate) fn new(
+        arguments: &CodingArguments,
+        short: &ShortArguments,
+        ideal: bool,
+    ) -> Outcome<Self> {
+        let product = Product::new(short);
         let frame_bytes = match arguments.frame_size {
             Some(bytes) => Some(usize::try_from(bytes).map_err(|_| {
                 Failure::usage(format!("a frame of {bytes} bytes does not fit in memory"))
@@ -126,7 +161,7 @@ impl CodingSettings {
             None => None,
         };
         let language = if arguments.model == "none" {
-            refuse_without_model(arguments, ideal)?;
+            refuse_without_model(arguments, short, ideal)?;
             None
         } else {
             Some(LanguageSettings {
@@ -134,16 +169,35 @@ impl CodingSettings {
                 adapter: adapter(arguments)?,
                 memorize: memorize(arguments, ideal)?,
                 engine: engine(arguments)?,
-                coder: coder(arguments)?,
+                coder: coder(arguments, product)?,
                 learn: arguments.learn,
                 context_tokens: at_least_one("--context", arguments.context)?,
+                usual_context_tokens: usual_context_tokens(
+                    arguments.level.given().unwrap_or(tokens::DEFAULT_LEVEL),
+                ),
                 schedule: arguments.schedule,
                 lanes: at_least_one("--batch", arguments.batch)?,
+                prime: short.prime.as_deref().map(prime).transpose()?,
                 ideal,
                 offline: arguments.offline,
             })
         };
-        Ok(Self { language, frame_bytes })
+        Ok(Self { language, frame_bytes, product })
+    }
+}
+
+/// The text of a file that lanes are to begin with.
+fn prime(path: &Path) -> Outcome<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Failure::from(error).about(path.display()))
+}
+
+/// Tokens that are seen at a level unless set otherwise: wider windows are slower and make smaller
+/// archives, as higher levels do.
+pub(crate) fn usual_context_tokens(level: u32) -> usize {
+    match level {
+        ..8 => 512,
+        8 => 1024,
+        9.. => 2048,
     }
 }
 
@@ -204,10 +258,13 @@ fn engine(arguments: &CodingArguments) -> Outcome<EngineChoice> {
     }
 }
 
-/// Level 1 mixes nothing, which is plain arithmetic coding.
-fn coder(arguments: &CodingArguments) -> Outcome<CoderChoice> {
+/// Level 1 mixes nothing, which is plain arithmetic coding. Short texts are over before a mixer
+/// has learned anything.
+fn coder(arguments: &CodingArguments, product: Product) -> Outcome<CoderChoice> {
     let level = arguments.level.given();
-    let usual = if level == Some(1) { CoderName::Ac } else { CoderName::Mixer };
+    let unmixed = level == Some(1)
+        || product != Product::Archive && level.is_none() && arguments.mixer.is_empty();
+    let usual = if unmixed { CoderName::Ac } else { CoderName::Mixer };
     let name = arguments.coder.unwrap_or(usual);
     if name != CoderName::Rank && arguments.rank_backend.is_some() {
         return Err(Failure::usage("--rank-backend needs --coder rank"));
@@ -254,7 +311,11 @@ fn mixer(level: u32, parts: &[(String, u64)]) -> Outcome<tokens::Settings> {
 }
 
 /// What has no meaning without a model is a mistake, not something to pass over.
-fn refuse_without_model(arguments: &CodingArguments, ideal: bool) -> Outcome {
+fn refuse_without_model(
+    arguments: &CodingArguments,
+    short: &ShortArguments,
+    ideal: bool,
+) -> Outcome {
     let given = [
         ("--engine", arguments.engine.is_some()),
         ("--precision", arguments.precision.is_some()),
@@ -271,6 +332,7 @@ fn refuse_without_model(arguments: &CodingArguments, ideal: bool) -> Outcome {
         ("--memorize", arguments.memorize),
         ("--memorize-steps", arguments.memorize_steps.is_some()),
         ("--memorize-rank", arguments.memorize_rank.is_some()),
+        ("--prime", short.prime.is_some()),
         ("--ideal", ideal),
     ];
     match given.iter().find(|(_, given)| *given) {
@@ -306,6 +368,8 @@ pub(crate) struct ReadingSettings {
     pub(crate) model: Option<PathBuf>,
     /// Adapters to use if they are the ones archives name.
     pub(crate) adapters: Vec<PathBuf>,
+    /// The profile of messages.
+    pub(crate) profile: Option<PathBuf>,
     /// What of the machine may be used.
     pub(crate) machine: MachineSettings,
 }
@@ -316,6 +380,7 @@ impl ReadingSettings {
         Self {
             model: arguments.model.clone(),
             adapters: arguments.adapter.clone(),
+            profile: arguments.profile.clone(),
             machine: MachineSettings::new(&arguments.machine),
         }
     }

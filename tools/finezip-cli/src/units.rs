@@ -1,5 +1,7 @@
 //! Numbers of bytes as people write and read them.
 
+use finezip_core::RecordRule;
+
 /// Reads a number of bytes: digits with an optional suffix K, M, G or T (powers of 1024; `KiB`
 /// and `KB` mean the same).
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
@@ -52,6 +54,28 @@ pub(crate) fn parse_range(text: &str) -> Result<std::ops::Range<u64>, String> {
     Ok(start..end)
 }
 
+/// What a record is: `lines`, `nul`, or a number of bytes.
+pub(crate) fn parse_rule(text: &str) -> Result<RecordRule, String> {
+    match text {
+        "lines" => Ok(RecordRule::LINES),
+        "nul" => Ok(RecordRule::Delimiter(0)),
+        _ => match parse_bytes(text).map(usize::try_from) {
+            Ok(Ok(bytes)) if bytes > 0 => Ok(RecordRule::Bytes(bytes)),
+            _ => Err(format!("expected lines, nul or a number of bytes from 1, found {text:?}")),
+        },
+    }
+}
+
+/// Numbers of records: one, `N`, or a range as of bytes.
+pub(crate) fn parse_records(text: &str) -> Result<std::ops::Range<u64>, String> {
+    match text.parse::<u64>() {
+        Ok(number) => Ok(number..number.saturating_add(1)),
+        Err(_) => parse_range(text).map_err(|_| {
+            format!("expected a record such as 7 or a range such as 10..20, found {text:?}")
+        }),
+    }
+}
+
 /// A part and its number, `PART=N`, in decimal or with `0x`.
 pub(crate) fn parse_part(text: &str) -> Result<(String, u64), String> {
     let expected = || format!("expected a part and its number such as matches=0, found {text:?}");
@@ -85,6 +109,22 @@ mod tests {
         assert_eq!(parse_bytes("2G"), Ok(2 << 30));
         for wrong in ["", "K", "-1", "1.5M", "1X", "99999999999G", "18446744073709551616"] {
             assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn records_are_lines_what_ends_with_nul_or_bytes() {
+        assert_eq!(parse_rule("lines"), Ok(RecordRule::Delimiter(b'\n')));
+        assert_eq!(parse_rule("nul"), Ok(RecordRule::Delimiter(0)));
+        assert_eq!(parse_rule("1K"), Ok(RecordRule::Bytes(1024)));
+        for wrong in ["", "0", "line", "-3"] {
+            assert!(parse_rule(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_records("7"), Ok(7..8));
+        assert_eq!(parse_records("7..9"), Ok(7..9));
+        assert_eq!(parse_records("7.."), Ok(7..u64::MAX));
+        for wrong in ["", "-1", "9..7", "seven"] {
+            assert!(parse_records(wrong).is_err(), "{wrong}");
         }
     }
 

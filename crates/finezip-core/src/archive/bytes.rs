@@ -9,6 +9,11 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Bytes of a varint.
+pub(crate) fn varint_bytes(value: u64) -> usize {
+    (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// Appends a varint length and the bytes.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
@@ -97,6 +102,7 @@ mod tests {
             let value = value >> shift;
             let mut bytes = Vec::new();
             put_varint(&mut bytes, value);
+            prop_assert_eq!(bytes.len(), varint_bytes(value));
             let mut reader = ByteReader::new(&bytes);
             prop_assert_eq!(reader.varint(), Ok(value));
             prop_assert!(reader.is_at_end());

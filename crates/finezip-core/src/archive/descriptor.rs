@@ -4,7 +4,7 @@
 //! below 128 must be understood; others may be passed over.
 
 use super::bytes::{ByteReader, Short, put_bytes, put_varint};
-use super::{DESCRIPTOR_TAG, block_crc};
+use super::{DESCRIPTOR_TAG, block_crc, content_hash, prime};
 use crate::error::{Error, Result};
 use crate::model::{Exactness, Fingerprint, ModelIdentity};
 use crate::record::Record;
@@ -18,6 +18,7 @@ const SCHEDULE: u8 = 6;
 const CODER: u8 = 7;
 const BYTE_CODER: u8 = 8;
 const ADAPTER: u8 = 9;
+const PRIME: u8 = 10;
 const FIRST_OPTIONAL: u8 = 128;
 
 /// What the frames of a member are coded with.
@@ -40,6 +41,8 @@ pub struct LanguageDescriptor {
     pub schedule: Record,
     /// How tokens are coded.
     pub coder: Record,
+    /// Text that every lane is fed before its first token; empty for none.
+    pub prime: Vec<u8>,
 }
 
 /// The part of a tokenizer's fingerprint that a descriptor holds.
@@ -82,7 +85,19 @@ impl Descriptor {
         if let Some(adapter) = self.language.as_ref().and_then(|l| l.model.adapter) {
             field(ADAPTER, &adapter.0);
         }
+        if let Some(language) = self.language.as_ref().filter(|l| !l.prime.is_empty()) {
+            field(PRIME, &prime::to_field(&language.prime));
+        }
         body
+    }
+
+    /// XXH3 of what decides how text is decoded: the body without the model's name.
+    pub(crate) fn identity(&self) -> u64 {
+        let mut nameless = self.clone();
+        if let Some(language) = &mut nameless.language {
+            language.model.name.clear();
+        }
+        content_hash(&nameless.to_body())
     }
 
     /// Reads the body of a descriptor block.
@@ -103,6 +118,7 @@ struct Fields {
     coder: Option<Record>,
     byte_coder: Option<Record>,
     adapter: Option<Fingerprint>,
+    prime: Vec<u8>,
 }
 
 impl Fields {
@@ -131,6 +147,7 @@ impl Fields {
                 CODER => fields.coder = Some(record_from(bytes)?),
                 BYTE_CODER => fields.byte_coder = Some(record_from(bytes)?),
                 ADAPTER => fields.adapter = Some(fingerprint(bytes)?),
+                PRIME => fields.prime = prime::from_field(bytes)?,
                 FIRST_OPTIONAL.. => {}
                 _ => return Err(format!("field {tag} is unknown; a newer finezip wrote it")),
             }
@@ -148,7 +165,7 @@ impl Fields {
             self.schedule,
             self.coder,
         ) {
-            (None, None, None, None, None, None) => None,
+            (None, None, None, None, None, None) if self.prime.is_empty() => None,
             (
                 Some(name),
                 Some(fingerprint),
@@ -169,6 +186,7 @@ impl Fields {
                 tokenizer,
                 schedule,
                 coder,
+                prime: self.prime,
             }),
             _ => {
                 return Err(Error::Descriptor {
@@ -253,6 +271,7 @@ mod tests {
             tokenizer in any::<[u8; 16]>(),
             with_language in any::<bool>(),
             byte_coder in prop::option::of(record()),
+            prime in prop::collection::vec(any::<u8>(), 0..200),
         ) -> Descriptor {
             let [engine, schedule, coder] = records;
             let language = with_language.then_some(LanguageDescriptor {
@@ -266,6 +285,7 @@ mod tests {
                 tokenizer,
                 schedule,
                 coder,
+                prime,
             });
             Descriptor { language, byte_coder }
         }

@@ -4,6 +4,11 @@ use super::bytes::{ByteReader, Short, put_varint};
 use super::limits::{Limits, within};
 use super::{FRAME_TAG, block_crc, number_of};
 use crate::error::{Error, Result};
+use crate::records::MAX_RECORDS;
+
+/// The most bytes that the index of a frame of records takes for each of them, and besides.
+const MAX_INDEX_BYTES: u64 = 28;
+const MAX_HEAD_BYTES: u64 = 64;
 
 /// How a frame's payload is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,12 +26,19 @@ pub enum Method {
     },
     /// Bytes coded by the descriptor's byte coder.
     Bytes,
+    /// Records, each coded by itself.
+    Records {
+        /// Records in the frame.
+        records: u64,
+        /// Tokens in those that are coded under the descriptor's model.
+        tokens: u64,
+    },
 }
 
 impl Method {
     /// Whether frames of this method stand behind a descriptor.
     pub fn needs_descriptor(&self) -> bool {
-        matches!(self, Self::Model { .. } | Self::Bytes)
+        matches!(self, Self::Model { .. } | Self::Bytes | Self::Records { .. })
     }
 
     /// The method's name, for people.
@@ -36,6 +48,7 @@ impl Method {
             Self::Zstd => "zstd",
             Self::Model { .. } => "model",
             Self::Bytes => "bytes",
+            Self::Records { .. } => "records",
         }
     }
 }
@@ -62,12 +75,17 @@ impl FrameHeader {
             Method::Zstd => 1,
             Method::Model { .. } => 2,
             Method::Bytes => 3,
+            Method::Records { .. } => 4,
         });
         put_varint(&mut out, self.original_bytes);
         put_varint(&mut out, self.payload_bytes);
         if let Method::Model { tokens, lanes } = self.method {
             put_varint(&mut out, tokens);
             put_varint(&mut out, lanes);
+        }
+        if let Method::Records { records, tokens } = self.method {
+            put_varint(&mut out, records);
+            put_varint(&mut out, tokens);
         }
         out.extend_from_slice(&self.content_hash.to_le_bytes());
         let crc = block_crc(number, &out);
@@ -94,7 +112,7 @@ impl FrameHeader {
                 if expected != found {
                     return Err(Error::checksum("frame header", found, expected));
                 }
-                if method > 3 {
+                if method > 4 {
                     return Err(Error::damaged(
                         "frame header",
                         format!("method {method} is unknown; a newer finezip wrote it"),
@@ -128,6 +146,7 @@ impl FrameHeader {
             0 => Method::Stored,
             1 => Method::Zstd,
             2 => Method::Model { tokens: reader.varint()?, lanes: reader.varint()? },
+            4 => Method::Records { records: reader.varint()?, tokens: reader.varint()? },
             _ => Method::Bytes,
         };
         let content_hash = u64::from_le_bytes(reader.array()?);
@@ -141,7 +160,14 @@ impl FrameHeader {
     /// Checks what no honest compressor writes.
     fn check(&self, limits: &Limits) -> Result<()> {
         within("bytes of text in a frame", self.original_bytes, limits.frame_bytes)?;
-        within("bytes of payload in a frame", self.payload_bytes, self.original_bytes)?;
+        let most = match self.method {
+            Method::Records { records, .. } => {
+                within("records in a frame", records, MAX_RECORDS)?;
+                self.original_bytes + records * MAX_INDEX_BYTES + MAX_HEAD_BYTES
+            }
+            _ => self.original_bytes,
+        };
+        within("bytes of payload in a frame", self.payload_bytes, most)?;
         match self.method {
             Method::Stored if self.payload_bytes != self.original_bytes => Err(Error::damaged(
                 "frame header",
@@ -158,6 +184,9 @@ impl FrameHeader {
                     return Err(Error::damaged("frame header", "a model frame without lanes"));
                 }
                 Ok(())
+            }
+            Method::Records { tokens, .. } => {
+                within("tokens in a frame", tokens, self.original_bytes).map(|_| ())
             }
             _ => Ok(()),
         }
@@ -176,7 +205,7 @@ mod tests {
             original_bytes in 1_u64..1 << 26,
             hash in any::<u64>(),
             number in any::<u64>(),
-            kind in 0..4,
+            kind in 0..5,
             a in any::<u64>(),
             b in any::<u64>(),
         ) {
@@ -185,7 +214,8 @@ mod tests {
                 0 => Method::Stored,
                 1 => Method::Zstd,
                 2 => Method::Model { tokens, lanes: 1 + b % tokens.min(1024) },
-                _ => Method::Bytes,
+                3 => Method::Bytes,
+                _ => Method::Records { records: b % (1 << 20), tokens },
             };
             let payload_bytes =
                 if kind == 0 { original_bytes } else { b % (original_bytes + 1) };

@@ -7,13 +7,14 @@
 //! anything is allocated.
 
 pub(crate) mod adapter;
-mod bytes;
+pub(crate) mod bytes;
 pub mod descriptor;
 pub mod end;
 pub mod frame;
 pub mod limits;
 mod number;
 pub mod parser;
+pub mod prime;
 
 pub use descriptor::{Descriptor, LanguageDescriptor};
 pub use end::{End, IndexEntry};
@@ -21,6 +22,7 @@ pub use frame::{FrameHeader, Method};
 pub use limits::Limits;
 pub(crate) use number::number_of;
 pub use parser::{Block, BlockParser};
+pub use prime::MAX_PRIME_BYTES;
 
 /// The first bytes of every member: `8F 46 5A 1A`. The first is no character in UTF-8, the last
 /// stops a listing on old terminals.

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::logits::Rows;
 use crate::model::{Exactness, SessionShape};
 use crate::progress::{FrameProgress, Timing};
-use crate::schedule::StepEntry;
+use crate::schedule::{Plan, StepEntry};
 use crate::tokenizer::TokenId;
 
 /// Rows, in all sessions together, that make batches large enough to keep the processor's units
@@ -102,9 +102,22 @@ pub(crate) fn run(
     progress: &mut FrameProgress<'_>,
 ) -> Result<Timing> {
     let count = tokens.len();
+    let shape = SessionShape { lanes, window: language.schedule.window() };
+    let plan = || language.schedule.plan(count, lanes);
+    run_plan(language, shape, &plan, tokens, coder, progress)
+}
+
+/// Runs tokens by a plan of one's own, in sessions of `shape`.
+pub(crate) fn run_plan(
+    language: &Language,
+    shape: SessionShape,
+    plan: &dyn Fn() -> Box<dyn Plan>,
+    tokens: &mut [TokenId],
+    coder: &mut dyn StepCoder,
+    progress: &mut FrameProgress<'_>,
+) -> Result<Timing> {
     language.check_features()?;
     let with_features = language.coder.needs_features();
-    let shape = SessionShape { lanes, window: language.schedule.window() };
     let groups = language.model.open_sessions(shape)?;
     let known = coder.tokens_are_known();
     let together = known && language.model.identity().exactness == Exactness::Everywhere;
@@ -114,8 +127,7 @@ pub(crate) fn run(
     let road = Road::new(groups.len(), own_coder, with_features, tokens, coder, progress);
     thread::scope(|scope| {
         for (number, group) in groups.into_iter().enumerate() {
-            let plan = language.schedule.plan(count, lanes);
-            let batches = Batches::new(plan, group.lanes.clone(), lookahead_rows);
+            let batches = Batches::new(plan(), group.lanes.clone(), lookahead_rows);
             let road = &road;
             scope.spawn(move || road.compute(number, group, batches, start_token));
         }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use finezip_core::{
-    ByteTokenizer, Exactness, Feed, Fingerprint, LaneFeed, Language, LanguageModel, Logits,
-    ModelIdentity, Plan, Record, ReferenceCoder, Result, Schedule, Session, SessionShape,
+    ByteTokenizer, Exactness, Feed, Fingerprint, LaneFeed, LaneState, Language, LanguageModel,
+    Logits, ModelIdentity, Plan, Record, ReferenceCoder, Result, Schedule, Session, SessionShape,
     StepEntry, TokenId, Tokenizer, Window,
 };
 
@@ -66,6 +66,8 @@ static BYTES: [u8; 256] = {
 /// at all changes every row after it.
 pub(crate) struct HashModel {
     identity: ModelIdentity,
+    /// Whether its sessions save and restore lanes.
+    pub(crate) saves: bool,
 }
 
 impl HashModel {
@@ -78,6 +80,7 @@ impl HashModel {
                 adapter: None,
                 exactness,
             },
+            saves: false,
         }
     }
 }
@@ -117,12 +120,13 @@ impl LanguageModel for HashModel {
     }
 
     fn open_session<'a>(&'a self, shape: SessionShape) -> Result<Box<dyn Session + 'a>> {
-        Ok(Box::new(HashSession { states: vec![0; shape.lanes] }))
+        Ok(Box::new(HashSession { states: vec![0; shape.lanes], saves: self.saves }))
     }
 }
 
 struct HashSession {
     states: Vec<u64>,
+    saves: bool,
 }
 
 impl Session for HashSession {
@@ -148,6 +152,15 @@ impl Session for HashSession {
 
     fn reset(&mut self, lane: usize) -> Result<()> {
         self.states[lane] = 0;
+        Ok(())
+    }
+
+    fn save(&self, lane: usize) -> Result<Option<LaneState>> {
+        Ok(self.saves.then(|| LaneState::new(self.states[lane])))
+    }
+
+    fn restore(&mut self, lane: usize, state: &LaneState) -> Result<()> {
+        self.states[lane] = *state.get::<u64>().expect("a state of this engine");
         Ok(())
     }
 }

@@ -188,6 +188,49 @@ impl KvCache {
         }
     }
 
+    /// A copy of a lane's slots from the first to the last block of 16 that has one of the first
+    /// `slots`.
+    ///
+    /// # Panics
+    /// If the lane is outside the cache.
+    pub fn copy_lane(&self, lane: usize, slots: usize) -> KvLane {
+        assert!(lane < self.lanes, "lane");
+        let slots = slots.next_multiple_of(PANEL).min(self.slots);
+        let heads = (0..self.kv_heads).map(|head| {
+            let held = self.head(lane, head);
+            KvLaneHead {
+                keys: held.keys[..slots * self.head_width].to_vec(),
+                values: held.values[..slots * self.head_width].to_vec(),
+                key_scales: held.key_scales[..slots].to_vec(),
+                value_scales: held.value_scales[..slots].to_vec(),
+            }
+        });
+        KvLane { slots, head_width: self.head_width, heads: heads.collect() }
+    }
+
+    /// Writes a copy to the first slots of a lane; false, and nothing is written, where it does
+    /// not fit or has other heads.
+    pub fn paste_lane(&mut self, lane: usize, copy: &KvLane) -> bool {
+        let (slots, width) = (copy.slots, self.head_width);
+        let fits = lane < self.lanes
+            && slots <= self.slots
+            && copy.head_width == width
+            && copy.heads.len() == self.kv_heads;
+        if !fits {
+            return false;
+        }
+        for (head, from) in copy.heads.iter().enumerate() {
+            let start = (lane * self.kv_heads + head) * self.slots;
+            let bytes = start * width..(start + slots) * width;
+            self.keys[bytes.clone()].copy_from_slice(&from.keys);
+            self.values[bytes].copy_from_slice(&from.values);
+            let places = start..start + slots;
+            self.key_scales.as_floats_mut()[places.clone()].copy_from_slice(&from.key_scales);
+            self.value_scales.as_floats_mut()[places].copy_from_slice(&from.value_scales);
+        }
+        true
+    }
+
     /// What one head of one lane holds.
     pub(super) fn head(&self, lane: usize, head: usize) -> KvHead<'_> {
         let start = (lane * self.kv_heads + head) * self.slots;
@@ -199,6 +242,23 @@ impl KvCache {
             value_scales: &self.value_scales.as_floats()[start..start + self.slots],
         }
     }
+}
+
+/// A copy of a lane's first slots: [`KvCache::copy_lane`].
+#[derive(Clone, Debug)]
+pub struct KvLane {
+    slots: usize,
+    head_width: usize,
+    heads: Vec<KvLaneHead>,
+}
+
+/// One head of a [`KvLane`], in the layout of the module.
+#[derive(Clone, Debug)]
+struct KvLaneHead {
+    keys: Vec<u8>,
+    values: Vec<u8>,
+    key_scales: Vec<f32>,
+    value_scales: Vec<f32>,
 }
 
 /// The bytes of a head's keys or values, and their scales.

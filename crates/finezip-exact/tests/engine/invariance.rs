@@ -137,3 +137,61 @@ proptest! {
         }
     }
 }
+
+/// A lane that goes on from another's state, in a session of another length and among other lanes,
+/// has the logits of one that was fed everything.
+#[test]
+fn restored_lanes_go_on_as_if_they_had_been_fed() {
+    for architecture in FAMILIES {
+        let checkpoint = checkpoint(architecture);
+        for precision in Precision::ALL {
+            let model = model(&checkpoint, precision);
+            for (short, long) in [(24, 64), (64, 24), (40, 40)] {
+                for rolls in [false, true] {
+                    let window = |tokens| match rolls {
+                        true => rolling(tokens, 1),
+                        false => fixed(tokens),
+                    };
+                    let text = tokens(20, 9);
+                    let expected = logits_alone(&model, window(long), &text, 20);
+                    let open = |lanes, tokens| {
+                        model.open_session(SessionShape { lanes, window: window(tokens) }).unwrap()
+                    };
+                    let (mut first, mut logits) = (open(1, short), Logits::new());
+                    let feed = LaneFeed { lane: 0, tokens: &text[..13], rows: 0 };
+                    first.feed(&[feed], &mut logits).unwrap();
+                    let state = first.save(0).unwrap().unwrap();
+                    let mut second = open(3, long);
+                    // What was there before leaves no trace.
+                    let feed = LaneFeed { lane: 2, tokens: &text[5..17], rows: 1 };
+                    second.feed(&[feed], &mut logits).unwrap();
+                    second.restore(2, &state).unwrap();
+                    let feed = LaneFeed { lane: 2, tokens: &text[13..], rows: 7 };
+                    second.feed(&[feed], &mut logits).unwrap();
+                    let found: Vec<_> = (0..7).map(|row| logits.row(row).to_vec()).collect();
+                    assert!(
+                        found == expected[13..],
+                        "{architecture:?} {precision} {short} {long} {rolls}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn states_of_other_models_and_of_windows_outgrown_are_refused() {
+    let checkpoint = checkpoint(FAMILIES[0]);
+    let model = model(&checkpoint, Precision::Int8);
+    let open = |window| model.open_session(SessionShape { lanes: 1, window }).unwrap();
+    let mut session = open(rolling(8, 1));
+    let text = tokens(12, 1);
+    let feed = LaneFeed { lane: 0, tokens: &text, rows: 0 };
+    session.feed(&[feed], &mut Logits::new()).unwrap();
+    let outgrown = session.save(0).unwrap().unwrap();
+    open(rolling(8, 1)).restore(0, &outgrown).unwrap();
+    assert!(open(rolling(9, 1)).restore(0, &outgrown).is_err());
+    assert!(open(rolling(8, 1)).restore(1, &outgrown).is_err());
+    assert!(open(rolling(8, 1)).restore(0, &finezip_core::LaneState::new(7)).is_err());
+    assert!(session.save(1).is_err());
+}

@@ -1,10 +1,13 @@
-//! `cat`: a range of an archive's text, decoding only the frames that hold it.
+//! `cat`: a range of an archive's text, decoding only the frames that hold it, or some of its
+//! records and nothing else.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 
-use finezip_core::ArchiveIndex;
+use finezip_core::{ArchiveIndex, Decompressor};
 
-use super::decompressor;
+use super::readers;
 use crate::args::CatArguments;
 use crate::exit::{Code, Failure, Outcome};
 use crate::input::{is_stdin, open_file};
@@ -24,9 +27,12 @@ fn cat(arguments: CatArguments) -> Outcome<Code> {
             "random access needs a file; `finezip-cli decompress` reads a pipe",
         ));
     }
-    let decompressor = decompressor(ReadingSettings::new(&arguments.reading), report);
+    let (decompressor, _) = readers(ReadingSettings::new(&arguments.reading), report);
     let (mut file, _) = open_file(&arguments.file)?;
     let index = ArchiveIndex::read(&mut file, &decompressor.limits())?;
+    if let Some(wanted) = arguments.record {
+        return records(&index, &mut file, wanted, &decompressor);
+    }
     let range = arguments.range;
     if range.start > index.text_bytes() {
         return Err(Failure::usage(format!(
@@ -43,5 +49,26 @@ fn cat(arguments: CatArguments) -> Outcome<Code> {
         grouped(written_bytes),
         grouped(index.text_bytes())
     ));
+    Ok(Code::Done)
+}
+
+/// Writes records to stdout.
+fn records(
+    index: &ArchiveIndex,
+    file: &mut File,
+    wanted: Range<u64>,
+    decompressor: &Decompressor,
+) -> Outcome<Code> {
+    let mut stdout = io::stdout().lock();
+    // Where there are no records at all, that is what is wrong.
+    index.extract_records(file, wanted.clone(), decompressor, &mut stdout)?;
+    stdout.flush()?;
+    if wanted.start >= index.records() && !wanted.is_empty() {
+        return Err(Failure::usage(format!(
+            "there is no record {}; the archive has {}, numbered from 0",
+            grouped(wanted.start),
+            grouped(index.records())
+        )));
+    }
     Ok(Code::Done)
 }

@@ -2,14 +2,14 @@
 
 use std::cell::OnceCell;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use finezip_core::{Compressor, Decompressor, Summary};
 
 use super::for_each_file;
-use super::verify;
+use super::{message, verify};
 use crate::args::CompressArguments;
 use crate::compose::{Base, Workshop};
 use crate::exit::{Code, Outcome};
@@ -22,7 +22,7 @@ use crate::report::Report;
 use crate::resolver::ArchiveResolver;
 use crate::settings::{
     self, CodingSettings, FileSettings, LanguageSettings, MachineSettings, MemorizeSettings,
-    ModelChoice, Naming,
+    ModelChoice, Naming, Product,
 };
 use crate::statistics::Statistics;
 
@@ -33,10 +33,11 @@ pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
     let job = Job {
         report,
         files: FileSettings::new(arguments.files, &arguments.output, Naming::AddSuffix)?,
-        coding: CodingSettings::new(&arguments.coding, arguments.ideal)?,
+        coding: CodingSettings::new(&arguments.coding, &arguments.short, arguments.ideal)?,
         workshop: Arc::new(Workshop::new(machine, report)),
         verify: arguments.verify,
         statistics: arguments.statistics.as_deref().map(Statistics::create).transpose()?,
+        write_profile: arguments.short.write_profile,
         compressor: OnceCell::new(),
         base: OnceCell::new(),
     };
@@ -50,6 +51,7 @@ struct Job {
     workshop: Arc<Workshop>,
     verify: bool,
     statistics: Option<Statistics>,
+    write_profile: Option<PathBuf>,
     compressor: OnceCell<(Compressor, Option<IdealLength>)>,
     base: OnceCell<Base>,
 }
@@ -61,6 +63,9 @@ impl Job {
             return Ok(made);
         }
         let made = self.workshop.compressor(&self.coding).map_err(|failure| failure.fatal())?;
+        if let Some(path) = &self.write_profile {
+            message::write_profile(path, made.0.components()).map_err(|failure| failure.fatal())?;
+        }
         Ok(self.compressor.get_or_init(|| made))
     }
 
@@ -131,15 +136,22 @@ impl Job {
         let begun = Instant::now();
         let language = self.coding.language.as_ref();
         let memorizing = language.and_then(|language| Some((language, language.memorize?)));
+        let is_message = self.coding.product == Product::Message;
         let summary = match memorizing {
             Some((language, settings)) => {
                 self.memorize(language, settings, &name, &mut input, &mut output)?
+            }
+            None if is_message => {
+                let resolver = self.resolver();
+                let verify = self.verify.then_some(&resolver);
+                let (compressor, _) = self.compressor()?;
+                message::compress(&mut input, &mut output, compressor.components(), verify)?
             }
             None => self.stream(&name, &mut input, &mut output)?,
         };
         let elapsed = begun.elapsed();
         input.expect_unchanged()?;
-        if self.verify {
+        if self.verify && !is_message {
             let decompressor = Decompressor::new(self.resolver());
             let meter = Meter::start(&self.report, &format!("{name} (verify)"), input.length());
             verify::same_text(&decompressor, output.read_again()?, &input, &meter)?;

@@ -1,15 +1,16 @@
-//! `decompress`: archives to what they were made from.
+//! `decompress`: archives and messages to what they were made from.
 
 use std::path::Path;
 use std::time::Instant;
 
 use finezip_core::Decompressor;
 
-use super::{decompressor, for_each_file, recover, text_bytes};
+use super::{for_each_file, message, readers, recover, text_bytes};
 use crate::args::DecompressArguments;
 use crate::exit::{Code, Outcome};
 use crate::input::{Input, display_name, refuse_terminal};
 use crate::output::{Output, WriteOptions};
+use crate::profiles::Profiles;
 use crate::progress::Meter;
 use crate::report::Report;
 use crate::settings::{self, FileSettings, Naming, ReadingSettings};
@@ -18,15 +19,17 @@ use crate::settings::{self, FileSettings, Naming, ReadingSettings};
 pub(crate) fn run(arguments: DecompressArguments) -> Outcome<Code> {
     let report = settings::report(arguments.verbosity);
     let files = FileSettings::new(arguments.files, &arguments.output, Naming::RemoveSuffix)?;
-    let decompressor = decompressor(ReadingSettings::new(&arguments.reading), report);
-    let way = if arguments.recover { recover::recover } else { decompress };
-    Ok(for_each_file(&files.inputs, &report, |file| way(file, &files, &decompressor, &report)))
+    let readers = readers(ReadingSettings::new(&arguments.reading), report);
+    Ok(for_each_file(&files.inputs, &report, |file| match arguments.recover {
+        true => recover::recover(file, &files, &readers.0, &report),
+        false => decompress(file, &files, &readers, &report),
+    }))
 }
 
 fn decompress(
     file: &Path,
     files: &FileSettings,
-    decompressor: &Decompressor,
+    (decompressor, profiles): &(Decompressor, Profiles),
     report: &Report,
 ) -> Outcome {
     refuse_terminal(file)?;
@@ -37,7 +40,9 @@ fn decompress(
     let mut output = Output::create(&target, options)?;
     let name = display_name(file);
     let begun = Instant::now();
-    let summary = {
+    let summary = if message::is_next(&mut input)? {
+        message::decompress(&mut input, &mut output, profiles)?
+    } else {
         let meter = Meter::start(report, &name, text_bytes(file, report, decompressor));
         decompressor.decompress_stream(&mut input, &mut output, meter.observer())?
     };

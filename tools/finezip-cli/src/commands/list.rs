@@ -65,10 +65,11 @@ fn frames_of(index: &ArchiveIndex, member: usize) -> impl Iterator<Item = &Frame
     index.frames.iter().filter(move |frame| frame.member == member)
 }
 
-/// Tokens and lanes of a frame that was coded with a model.
-fn tokens_and_lanes(frame: &FrameInfo) -> Option<(u64, u64)> {
+/// Tokens and lanes of a frame that was coded with a model. Each record has a lane of its own.
+fn tokens_and_lanes(frame: &FrameInfo) -> Option<(u64, Option<u64>)> {
     match frame.header.method {
-        Method::Model { tokens, lanes } => Some((tokens, lanes)),
+        Method::Model { tokens, lanes } => Some((tokens, Some(lanes))),
+        Method::Records { tokens, .. } => Some((tokens, None)),
         _ => None,
     }
 }
@@ -127,7 +128,7 @@ fn to_text(file: &Path, index: &ArchiveIndex, archive_bytes: u64) -> String {
                 grouped(frame.header.original_bytes),
                 grouped(frame.block_bytes),
                 or_none(coded.map(|(tokens, _)| tokens)),
-                or_none(coded.map(|(_, lanes)| lanes)),
+                or_none(coded.and_then(|(_, lanes)| lanes)),
             ));
         }
     }
@@ -159,6 +160,9 @@ fn parts(member: &MemberInfo) -> Vec<(&'static str, String)> {
         parts.push(("tokenizer", hex(&language.tokenizer)));
         parts.push(("schedule", language.schedule.to_string()));
         parts.push(("coder", language.coder.to_string()));
+        if !language.prime.is_empty() {
+            parts.push(("prime", format!("{} bytes", grouped(language.prime.len() as u64))));
+        }
     }
     if let Some(record) = &descriptor.byte_coder {
         parts.push(("byte coder", record.to_string()));
@@ -210,11 +214,16 @@ fn language_json(language: &LanguageDescriptor) -> Value {
         "tokenizer": hex(&language.tokenizer),
         "schedule": language.schedule.to_string(),
         "coder": language.coder.to_string(),
+        "prime_bytes": language.prime.len(),
     })
 }
 
 fn frame_json(frame: &FrameInfo) -> Value {
     let coded = tokens_and_lanes(frame);
+    let records = match frame.header.method {
+        Method::Records { records, .. } => Some(records),
+        _ => None,
+    };
     json!({
         "number": frame.number,
         "method": frame.header.method.name(),
@@ -225,7 +234,8 @@ fn frame_json(frame: &FrameInfo) -> Value {
         "text_bytes": frame.header.original_bytes,
         "text_xxh3": format!("{:016x}", frame.header.content_hash),
         "tokens": coded.map(|(tokens, _)| tokens),
-        "lanes": coded.map(|(_, lanes)| lanes),
+        "lanes": coded.and_then(|(_, lanes)| lanes),
+        "records": records,
         "ratio": ratio(frame.block_bytes, frame.header.original_bytes),
     })
 }

@@ -4,6 +4,7 @@ mod cat;
 mod compress;
 mod decompress;
 mod list;
+mod message;
 mod models;
 mod recover;
 mod shell;
@@ -19,6 +20,7 @@ use crate::args::Command;
 use crate::compose::Workshop;
 use crate::exit::{Code, Outcome};
 use crate::input::{display_name, is_stdin, open_file};
+use crate::profiles::Profiles;
 use crate::report::Report;
 use crate::resolver::ArchiveResolver;
 use crate::settings::ReadingSettings;
@@ -58,15 +60,17 @@ fn for_each_file(
     code
 }
 
-/// A decompressor that finds what archives name.
-fn decompressor(settings: ReadingSettings, report: Report) -> Decompressor {
+/// A decompressor that finds what archives name, and the profiles of messages.
+fn readers(settings: ReadingSettings, report: Report) -> (Decompressor, Profiles) {
     let mut limits = Limits::default();
     if let Some(bytes) = settings.machine.memory_bytes {
         limits.session_bytes = bytes;
     }
     let workshop = Arc::new(Workshop::new(settings.machine, report));
-    Decompressor::new(ArchiveResolver::new(workshop, settings.model, settings.adapters))
-        .with_limits(limits)
+    let adapters = settings.adapters.clone();
+    let resolver = ArchiveResolver::new(workshop.clone(), settings.model.clone(), adapters);
+    let decompressor = Decompressor::new(resolver).with_limits(limits);
+    (decompressor, Profiles::new(workshop, settings))
 }
 
 /// Bytes of text in an archive, for a progress bar: from its index, if a bar is drawn and the

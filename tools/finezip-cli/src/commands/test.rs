@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use finezip_core::Decompressor;
 
-use super::{decompressor, for_each_file, text_bytes};
+use super::{for_each_file, message, readers, text_bytes};
 use crate::args::TestArguments;
 use crate::exit::{Code, Outcome};
 use crate::input::{Input, display_name, refuse_terminal};
 use crate::output::{Output, Target, WriteOptions};
+use crate::profiles::Profiles;
 use crate::progress::Meter;
 use crate::report::Report;
 use crate::settings::{self, ReadingSettings};
@@ -17,18 +18,24 @@ use crate::settings::{self, ReadingSettings};
 /// Runs the command.
 pub(crate) fn run(arguments: TestArguments) -> Outcome<Code> {
     let report = settings::report(arguments.verbosity);
-    let decompressor = decompressor(ReadingSettings::new(&arguments.reading), report);
+    let readers = readers(ReadingSettings::new(&arguments.reading), report);
     let files = settings::inputs(arguments.files);
-    Ok(for_each_file(&files, &report, |file| test(file, &decompressor, &report)))
+    Ok(for_each_file(&files, &report, |file| test(file, &readers, &report)))
 }
 
-fn test(file: &Path, decompressor: &Decompressor, report: &Report) -> Outcome {
+fn test(
+    file: &Path,
+    (decompressor, profiles): &(Decompressor, Profiles),
+    report: &Report,
+) -> Outcome {
     refuse_terminal(file)?;
     let mut input = Input::open(file)?;
     let mut output = Output::create(&Target::Nowhere, WriteOptions::default())?;
     let name = display_name(file);
     let begun = Instant::now();
-    let summary = {
+    let summary = if message::is_next(&mut input)? {
+        message::decompress(&mut input, &mut output, profiles)?
+    } else {
         let meter = Meter::start(report, &name, text_bytes(file, report, decompressor));
         decompressor.decompress_stream(&mut input, &mut output, meter.observer())?
     };

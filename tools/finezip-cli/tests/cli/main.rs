@@ -15,6 +15,7 @@ mod ranges;
 mod real_model;
 mod recover;
 mod shell;
+mod short_texts;
 mod small_models;
 mod streams;
 mod usage;

@@ -152,3 +152,32 @@ fn models_are_listed_found_and_verified() {
     sandbox.run(&["models", "fetch", "nobody-s-model"]).expect_code(2);
     sandbox.run(&["models", "path", "nobody-s-model"]).expect_code(2);
 }
+
+#[test]
+fn messages_name_a_profile_that_is_known_and_records_are_small() {
+    let sandbox = Sandbox::new();
+    let text = b"What time does the train to London leave tomorrow morning?";
+    sandbox.write("text", text);
+    sandbox.done(&["compress", "--compact", "text"]);
+    let message = sandbox.read("text.fz");
+    assert!(message.len() < text.len() / 2, "{}", message.len());
+    assert_eq!(sandbox.done(&["decompress", "-c", "text.fz"]).stdout, text);
+    // Where the model is missing, the name alone says which it is.
+    let mut command = sandbox.command(&["decompress", "-c", "text.fz"]);
+    command.env("FINEZIP_CACHE", sandbox.path("cache")).env("HF_HOME", sandbox.path("hub"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(4) && said.contains("that of smollm2-135m"), "{said}");
+
+    let lines = fixture("alice.txt");
+    let lines = &lines[..2000];
+    let prime = &fixture("alice.txt")[2000..2600];
+    sandbox.write("lines", lines);
+    sandbox.write("prime", prime);
+    sandbox.done(&["compress", "--lines", "--prime", "prime", "--verify", "lines"]);
+    let archive = sandbox.read("lines.fz");
+    assert!(archive.len() < 2000 * 6 / 10 + 700, "{}", archive.len());
+    let wanted: Vec<&[u8]> = lines.split_inclusive(|&byte| byte == b'\n').collect();
+    let ran = sandbox.done(&["cat", "--record", "5..7", "lines.fz"]);
+    assert_eq!(ran.stdout, wanted[5..7].concat());
+}
