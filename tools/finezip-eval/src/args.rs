@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Fetch(FetchArguments),
     /// Fetch what a grid needs, work through it, and make tables and plots: all in one
     All(AllArguments),
+    /// What short texts take, coded one by one: messages and records beside zstd and brotli
+    Short(ShortArguments),
     /// Code one file with a byte compressor that is linked in (what `run` starts)
     #[command(hide = true)]
     Peer(PeerArguments),
@@ -149,4 +151,27 @@ pub(crate) struct PeerArguments {
     pub(crate) from: PathBuf,
     /// What is written
     pub(crate) to: PathBuf,
+}
+
+/// `short`.
+#[derive(Args, Debug)]
+pub(crate) struct ShortArguments {
+    /// Texts of which some lines are coded
+    #[arg(value_name = "TEXT", required = true)]
+    pub(crate) texts: Vec<PathBuf>,
+    /// Lines of each that are coded
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) messages: usize,
+    /// Bytes of zstd's dictionary, at most
+    #[arg(long, value_name = "BYTES", default_value_t = 16_384)]
+    pub(crate) dictionary_bytes: usize,
+    /// Bytes of the prime, at most
+    #[arg(long, value_name = "BYTES", default_value_t = 1_500)]
+    pub(crate) prime_bytes: usize,
+    /// The binary to measure; finezip-cli beside this one unless given
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cli: Option<PathBuf>,
+    /// Options for finezip-cli's compress, after `--`
+    #[arg(last = true, value_name = "OPTION")]
+    pub(crate) options: Vec<String>,
 }

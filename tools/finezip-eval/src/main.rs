@@ -5,6 +5,7 @@
 //!   processes, and adds one line to a file of results. An interrupted grid resumes.
 //! - `report` makes tables and plots of the results.
 //! - `all` does the three of them.
+//! - `short` codes lines one by one.
 //!
 //! `docs/eval.md` in the repository is the guide.
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ mod args;
 mod fetch;
 mod report;
 mod run;
+mod short;
 mod text;
 
 use std::io::Write;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Fetch(arguments) => fetch::run(&arguments),
         Command::All(arguments) => all::run(&arguments),
+        Command::Short(arguments) => short::run(&arguments),
         Command::Peer(arguments) => run::peers::run(&arguments),
     };
     match done {

@@ -330,7 +330,7 @@ fn input_path(folder: &Path, name: &str) -> PathBuf {
 }
 
 /// finezip-cli as given, or beside this binary.
-fn cli_path(given: Option<&Path>) -> Result<PathBuf> {
+pub(crate) fn cli_path(given: Option<&Path>) -> Result<PathBuf> {
     let path = match given {
         Some(path) => path.to_owned(),
         None => std::env::current_exe()
