@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::{Ran, Sandbox, random_bytes};
 
 /// Text of the seeded vocabulary's longer tokens, in an order without a pattern.
-fn text(words: usize) -> Vec<u8> {
+pub(crate) fn text(words: usize) -> Vec<u8> {
     let tokens = [" of", " the", " in", " and"];
     let chosen = random_bytes(words, 5).into_iter().map(|byte| tokens[usize::from(byte % 4)]);
     chosen.collect::<String>().into_bytes()
@@ -49,6 +49,11 @@ fn adapter(config: &ModelConfig, seed: u64, size: f32) -> Adapter {
         base_fingerprint: None,
     };
     Adapter::new(config, modules).unwrap()
+}
+
+/// The adapter that golden archives were made with: never changed.
+pub(crate) fn first_adapter() -> Adapter {
+    adapter(&config(), 1, 0.06)
 }
 
 /// A folder with the model, a text and two adapters; the adapters' hashes.

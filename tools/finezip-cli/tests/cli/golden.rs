@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use finezip_models::Architecture;
 use finezip_models::seeded::SeededModel;
 
+use crate::adapters;
 use crate::support::{Sandbox, fixture};
 
 /// What the archives of small models hold, but where a case says otherwise: longer tokens of the
@@ -71,6 +72,33 @@ fn cases() -> Vec<Case> {
     ] {
         add(name, LLAMA, TEXT, &format!("{options} {SHORT_FRAMES}"));
     }
+    let text = adapters::text(60);
+    for (name, options) in [
+        ("adapter", "--coder ac"),
+        ("adapter-int4-weights", "--coder ac --precision int4"),
+        ("adapter-embedded-int4", "--coder ac --embed-adapter=int4"),
+        ("adapter-embedded-int8", "--coder ac --embed-adapter=int8"),
+        ("adapter-embedded-f16", "-6 --embed-adapter=f16 --precision f32"),
+    ] {
+        add(name, LLAMA, &text, &format!("{options} --adapter adapter {SHORT_FRAMES}"));
+    }
+    let lines = [TEXT, b"\n", &TEXT[..40], b"\r\n\n", &TEXT[20..60]].concat();
+    for (name, options) in [
+        ("learn-arithmetic", "--learn --coder ac"),
+        ("learn-mixer", "--learn -6"),
+        ("lines", "--lines"),
+        ("lines-mixer", "--lines -2"),
+        ("records-of-bytes", "--records 24"),
+        ("prime", "--prime prime --coder ac --context 16"),
+        ("lines-primed", "--lines --prime prime"),
+    ] {
+        add(name, LLAMA, &lines, &format!("{options} {SHORT_FRAMES}"));
+    }
+    for (name, options) in [("message", "--compact"), ("message-mixer", "--compact -2")] {
+        add(name, LLAMA, &TEXT[..40], options);
+    }
+    add("message-stored", Model::None, b"\x80\x00~\xffz", "--model none --compact");
+    add("message-bytes", Model::None, &fixture("faust.txt"), "--model none --compact");
     for (name, options) in [
         ("real", ""),
         ("real-9", "-9 --batch 2"),
@@ -82,6 +110,8 @@ fn cases() -> Vec<Case> {
     ] {
         add(name, Model::Real, &fixture("faust.txt"), options);
     }
+    add("real-message", Model::Real, b"The train leaves at nine, see you there.", "--compact");
+    add("real-lines", Model::Real, &fixture("faust.txt")[..300], "--lines");
     add("real-source", Model::Real, &fixture("queue.rs"), "-6 --frame-size 512");
     cases
 }
@@ -97,6 +127,8 @@ fn sandbox_of(model: Model) -> Sandbox {
     if let Model::Seeded(architecture) = model {
         let seeded = SeededModel { architecture, ..SeededModel::default() };
         sandbox.write("small.gguf", seeded.to_gguf().unwrap());
+        adapters::first_adapter().save(sandbox.path("adapter")).unwrap();
+        sandbox.write("prime", b" the and of the in of and");
     }
     sandbox
 }
@@ -132,7 +164,7 @@ fn decode(model: Model) {
             }
             let mut command = sandbox.command(&["decompress", "-c", "golden.fz", "-T", threads]);
             if let Model::Seeded(_) = model {
-                command.args(["--model", "small.gguf"]);
+                command.args(["--model", "small.gguf", "--adapter", "adapter"]);
             }
             let output = command.env("FINEZIP_ISA", isa).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
