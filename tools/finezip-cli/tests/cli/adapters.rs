@@ -328,7 +328,7 @@ fn what_is_memorized_is_kept_where_it_pays() {
     let (sandbox, _) = with_adapters();
     sandbox.write("text", text(4000));
     let plain = compress(&sandbox, &[]).len();
-    let steps = ["--memorize-steps", "300", "--memorize-rank", "1", "-T", "2"];
+    let steps = ["--memorize-steps", "300", "--memorize-rank", "1", "-T", "1"];
     let ran = memorize(&sandbox, &steps).expect_code(0).expect_said(&[
         "text : memorizing in 300 steps, 1,856 values",
         "kept with it",
