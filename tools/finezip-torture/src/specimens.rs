@@ -220,7 +220,7 @@ pub fn specimens() -> anyhow::Result<Vec<Specimen>> {
         ("mixer, level 9", by_model(chunks()?, mixer(9)?)?, WORDS),
         ("rank, zlib", by_model(rolling()?, rank(Backend::Zlib))?, WORDS),
         ("rank, zstd", by_model(rolling()?, rank(Backend::Zstd))?, WORDS),
-        ("byte mixer", by_bytes(VERSES.len())?, VERSES),
+        ("byte mixer", by_bytes(160)?, VERSES),
         ("zstd", Compressor::builder().frame_bytes(120).build()?, &VERSES.repeat(2)[..]),
         ("stored", Compressor::builder().frame_bytes(25).build()?, &noise[..]),
         ("empty", Compressor::builder().build()?, b""),
