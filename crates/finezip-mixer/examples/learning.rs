@@ -86,11 +86,11 @@ fn run(
     Ok(())
 }
 
+/// A coder, and what is said of it.
+type Variant = (String, Arc<dyn Coder>);
+
 /// Plain coding and the mixer, each without learning, with it, and with a setting changed.
-fn coders(
-    model: &ExactModel,
-    tokenizer: &ModelTokenizer,
-) -> Result<Vec<(String, Arc<dyn Coder>)>, Box<dyn Error>> {
+fn coders(model: &ExactModel, tokenizer: &ModelTokenizer) -> Result<Vec<Variant>, Box<dyn Error>> {
     let table: Vec<Vec<u8>> =
         (0..model.vocab_size() as u32).map(|token| tokenizer.token_bytes(token).to_vec()).collect();
     let mixer = |level| -> Result<Arc<dyn Coder>, finezip_core::Error> {

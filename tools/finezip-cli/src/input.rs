@@ -74,7 +74,12 @@ impl Input {
     /// The first byte, which is read again afterwards; none where there is none.
     pub(crate) fn first_byte(&mut self) -> io::Result<Option<u8>> {
         if self.ahead.is_none() {
-            self.ahead = self.reader.by_ref().bytes().next().transpose()?;
+            let mut byte = [0];
+            self.ahead = match self.reader.read_exact(&mut byte) {
+                Ok(()) => Some(byte[0]),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+                Err(error) => return Err(error),
+            };
         }
         Ok(self.ahead)
     }

@@ -137,8 +137,7 @@ fn moved_frames(specimen: &Specimen, random: &mut Random, work: &mut Work<'_>) -
         let piece = &archive[one.clone()];
         let without = [&archive[..one.start], &archive[one.end..]].concat();
         work(&format!("frame {i} dropped"), &without, random)?;
-        for j in i + 1..blocks.len() {
-            let other = &blocks[j];
+        for (j, other) in blocks.iter().enumerate().skip(i + 1) {
             let between = &archive[one.end..other.start];
             let swapped = [
                 &archive[..one.start],

@@ -15,6 +15,9 @@ use crate::hub::{Hub, MODEL_NAME};
 use crate::processes::{Binaries, Folder};
 use crate::texts;
 
+/// Looks at a folder, or makes it ready.
+type Check<'a> = Box<dyn Fn(&Folder) -> Result<()> + 'a>;
+
 /// What is killed.
 struct Work<'a> {
     name: &'static str,
@@ -22,11 +25,11 @@ struct Work<'a> {
     tenths: u64,
     run: Box<dyn Fn(&Folder) -> Command + 'a>,
     /// Makes the folder as it is before the work.
-    prepare: Box<dyn Fn(&Folder) -> Result<()> + 'a>,
+    prepare: Check<'a>,
     /// Holds that what is there right after a kill is whole or not there at all.
-    killed: Box<dyn Fn(&Folder) -> Result<()> + 'a>,
+    killed: Check<'a>,
     /// Holds that the work is done and nothing else is left.
-    done: Box<dyn Fn(&Folder) -> Result<()> + 'a>,
+    done: Check<'a>,
 }
 
 /// Kills `count` runs in all, some of each kind of work.

@@ -44,6 +44,7 @@ pub fn limits() -> Limits {
     Limits {
         frame_bytes: 1 << 20,
         descriptor_bytes: 4 << 10,
+        adapter_bytes: 1 << 20,
         lanes: 64,
         session_bytes: 64 << 20,
         coder_bytes: 64 << 20,

@@ -116,7 +116,7 @@ fn most_lanes(components: &Components, limits: &Limits) -> usize {
     let Some(language) = &components.language else { return 1 };
     let lane_bytes = language.model.lane_bytes(language.schedule.window()).max(1);
     let fitting = limits.session_bytes / lane_bytes;
-    let most = fitting.min(limits.lanes).min(MOST_LANES).max(1);
+    let most = fitting.min(limits.lanes).clamp(1, MOST_LANES);
     language.schedule.max_lanes().min(most as usize)
 }
 
