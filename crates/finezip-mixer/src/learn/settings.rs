@@ -34,7 +34,7 @@ impl Default for Settings {
         Self {
             candidates: 128,
             reach: 10,
-            rate: 64,
+            rate: 32,
             bias_rate: 8,
             sensitivity: 1000,
             rows: 1 << 15,

@@ -98,7 +98,7 @@ fn damaged_archives_of_a_head_that_learns_are_refused() {
 #[test]
 fn neither_threads_nor_instructions_change_what_is_learned() {
     let sandbox = Sandbox::new();
-    let text = &fixture("alice.txt")[..400];
+    let text = &fixture("alice.txt")[..1000];
     sandbox.write("text", text);
     // Enough lanes for each of two threads to have its own.
     let compress = |threads: &str, isa: &str| {
