@@ -66,31 +66,10 @@ fn mixer(
 
 /// The coder of bytes without a language model.
 pub(crate) fn byte_coder() -> Arc<dyn ByteCoder> {
-    Arc::new(ByteMixer(bytes::Settings::default()))
+    Arc::new(bytes::ByteMixer::default())
 }
 
 /// The byte coder a record names.
 pub(crate) fn recorded_byte_coder(record: &Record) -> Result<Arc<dyn ByteCoder>> {
-    Ok(Arc::new(ByteMixer(bytes::Settings::from_record(record)?)))
-}
-
-/// The byte mixer as a coder of frames.
-struct ByteMixer(bytes::Settings);
-
-impl ByteCoder for ByteMixer {
-    fn record(&self) -> Record {
-        self.0.record()
-    }
-
-    fn memory_bytes(&self, text_bytes: usize) -> u64 {
-        bytes::memory_bytes(text_bytes, &self.0)
-    }
-
-    fn compress(&self, text: &[u8]) -> Result<Vec<u8>> {
-        Ok(bytes::compress(text, &self.0))
-    }
-
-    fn decompress(&self, payload: &[u8], text_bytes: usize) -> Result<Vec<u8>> {
-        bytes::decompress(payload, text_bytes, &self.0)
-    }
+    Ok(Arc::new(bytes::ByteMixer::new(bytes::Settings::from_record(record)?)))
 }

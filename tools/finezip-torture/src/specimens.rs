@@ -111,27 +111,6 @@ impl Parts {
     }
 }
 
-/// The byte mixer as a coder of frames.
-struct ByteMixer(bytes::Settings);
-
-impl ByteCoder for ByteMixer {
-    fn record(&self) -> Record {
-        self.0.record()
-    }
-
-    fn memory_bytes(&self, text_bytes: usize) -> u64 {
-        bytes::memory_bytes(text_bytes, &self.0)
-    }
-
-    fn compress(&self, text: &[u8]) -> Result<Vec<u8>> {
-        Ok(bytes::compress(text, &self.0))
-    }
-
-    fn decompress(&self, payload: &[u8], text_bytes: usize) -> Result<Vec<u8>> {
-        bytes::decompress(payload, text_bytes, &self.0)
-    }
-}
-
 /// Finds the parts that an archive names, as the command does, but for the model: there is one.
 struct Finder(Arc<Parts>);
 
@@ -153,12 +132,13 @@ impl Resolver for Finder {
                 })
             }
         };
-        let byte_coder =
-            match &descriptor.byte_coder {
-                None => None,
-                Some(record) => Some(Arc::new(ByteMixer(bytes::Settings::from_record(record)?))
-                    as Arc<dyn ByteCoder>),
-            };
+        let byte_coder = match &descriptor.byte_coder {
+            None => None,
+            Some(record) => {
+                Some(Arc::new(bytes::ByteMixer::new(bytes::Settings::from_record(record)?))
+                    as Arc<dyn ByteCoder>)
+            }
+        };
         Ok(Components { language, byte_coder })
     }
 }
@@ -205,7 +185,7 @@ pub fn specimens() -> anyhow::Result<Vec<Specimen>> {
     };
     let arithmetic = || Arc::new(ArithmeticCoder::new(Threads::Inline)) as Arc<dyn Coder>;
     let by_bytes = |frame_bytes| {
-        let coder = Arc::new(ByteMixer(bytes::Settings::default()));
+        let coder = Arc::new(bytes::ByteMixer::default());
         Compressor::builder().byte_coder(coder).frame_bytes(frame_bytes).build()
     };
     let noise: Vec<u8> = (0..90_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();

@@ -8,7 +8,7 @@ pub mod reference;
 
 pub use reference::{ReferenceCoder, arithmetic_record};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::logits::Rows;
 use crate::record::Record;
 use crate::schedule::StepEntry;
@@ -79,4 +79,17 @@ pub trait Decoder: Send {
 
     /// Ends the frame; an error if the payload does not end where its tokens do.
     fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// An error unless a step has as many rows of logits as entries and tokens: what every coder
+/// checks before it works on one.
+pub fn check_step(coder: &str, entries: &[StepEntry], rows: Rows<'_>, tokens: usize) -> Result<()> {
+    if rows.len() == tokens && entries.len() == tokens {
+        return Ok(());
+    }
+    let (entries, rows) = (entries.len(), rows.len());
+    Err(Error::payload(
+        coder,
+        format!("a step of {entries} entries has {rows} rows of logits and {tokens} tokens"),
+    ))
 }

@@ -1,10 +1,12 @@
 //! A compressor of its own: context mixing over bytes, without a language model.
 
+mod coder;
 mod contexts;
 mod matches;
 mod model;
 mod settings;
 
+pub use coder::ByteMixer;
 pub use settings::{NAME, Settings, VERSION};
 
 use crate::binary::{BinaryDecoder, BinaryEncoder};

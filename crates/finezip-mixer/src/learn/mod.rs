@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use finezip_core::{
     Coder, Decoder, Encoder, Error, FrameShape, Logits, Record, Result, Rows, StepEntry, TokenId,
+    coder::check_step,
 };
 
 use head::Head;
@@ -115,20 +116,9 @@ impl Lesson {
     }
 }
 
-/// A step whose parts do not belong together.
-fn check_step(entries: &[StepEntry], rows: Rows<'_>, tokens: usize) -> Result<()> {
-    if entries.len() == rows.len() && entries.len() == tokens {
-        return Ok(());
-    }
-    Err(Error::payload(
-        NAME,
-        format!("a step of {} entries, {} rows, {tokens} tokens", entries.len(), rows.len()),
-    ))
-}
-
 impl Encoder for Learning<dyn Encoder + '_> {
     fn encode(&mut self, entries: &[StepEntry], rows: Rows<'_>, tokens: &[TokenId]) -> Result<()> {
-        check_step(entries, rows, tokens.len())?;
+        check_step(NAME, entries, rows, tokens.len())?;
         for (i, (entry, token)) in entries.iter().zip(tokens).enumerate() {
             let row = self.lesson.correct(rows, i)?;
             self.coder.encode(std::slice::from_ref(entry), row, std::slice::from_ref(token))?;
@@ -153,7 +143,7 @@ impl Decoder for Learning<dyn Decoder + '_> {
         rows: Rows<'_>,
         tokens: &mut [TokenId],
     ) -> Result<()> {
-        check_step(entries, rows, tokens.len())?;
+        check_step(NAME, entries, rows, tokens.len())?;
         for (i, (entry, token)) in entries.iter().zip(tokens).enumerate() {
             let row = self.lesson.correct(rows, i)?;
             self.coder.decode(std::slice::from_ref(entry), row, std::slice::from_mut(token))?;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use finezip_core::{
     Coder, Decoder, Encoder, Error, FrameShape, Record, Result, Rows, StepEntry, TokenId,
+    coder::check_step,
 };
 
 use crate::binary::{BinaryDecoder, BinaryEncoder};
@@ -98,20 +99,9 @@ struct MixerEncoder<'a> {
     coder: BinaryEncoder,
 }
 
-/// A step whose parts do not belong together.
-fn check_step(entries: &[StepEntry], rows: Rows<'_>, tokens: usize) -> Result<()> {
-    if entries.len() == rows.len() && entries.len() == tokens {
-        return Ok(());
-    }
-    Err(Error::payload(
-        NAME,
-        format!("a step of {} entries, {} rows, {tokens} tokens", entries.len(), rows.len()),
-    ))
-}
-
 impl Encoder for MixerEncoder<'_> {
     fn encode(&mut self, entries: &[StepEntry], rows: Rows<'_>, tokens: &[TokenId]) -> Result<()> {
-        check_step(entries, rows, tokens.len())?;
+        check_step(NAME, entries, rows, tokens.len())?;
         for (i, (entry, &token)) in entries.iter().zip(tokens).enumerate() {
             let Some(&place) = self.places.get(token as usize) else {
                 return Err(Error::payload(
@@ -149,7 +139,7 @@ impl Decoder for MixerDecoder<'_> {
         rows: Rows<'_>,
         tokens: &mut [TokenId],
     ) -> Result<()> {
-        check_step(entries, rows, tokens.len())?;
+        check_step(NAME, entries, rows, tokens.len())?;
         for (i, (entry, token)) in entries.iter().zip(tokens).enumerate() {
             self.distribution.fill(rows.row(i))?;
             let coder = &mut self.coder;
