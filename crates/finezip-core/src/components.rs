@@ -7,7 +7,7 @@ use crate::archive::descriptor::{Descriptor, LanguageDescriptor, tokenizer_prefi
 use crate::bytes::ByteCoder;
 use crate::coder::Coder;
 use crate::error::{Error, Result};
-use crate::model::LanguageModel;
+use crate::model::{Exactness, LanguageModel};
 use crate::schedule::Schedule;
 use crate::tokenizer::Tokenizer;
 
@@ -36,6 +36,19 @@ impl Language {
             )));
         }
         Ok(())
+    }
+}
+
+impl Language {
+    /// Why what is whole may decode to something else, where its engine is one for which that can
+    /// be.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match &self.model.identity().exactness {
+            Exactness::Everywhere => None,
+            Exactness::SameMachineKind(kind) => Some(format!(
+                "its engine repeats only on the kind of machine it was written on; this one is {kind}"
+            )),
+        }
     }
 }
 

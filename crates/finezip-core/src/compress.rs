@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use crate::archive::{FrameHeader, Method, content_hash};
+use crate::archive::{FrameHeader, Limits, Method, content_hash};
 use crate::bytes::{ByteCoder, Zstd};
 use crate::coder::FrameShape;
 use crate::components::{Components, Language};
@@ -96,7 +96,7 @@ impl CompressorBuilder {
     /// The compressor, or an error where the settings contradict one another.
     pub fn build(self) -> Result<Compressor> {
         let frame_bytes = self.frame_bytes.unwrap_or(DEFAULT_FRAME_BYTES);
-        let mut limit = crate::archive::Limits::default().frame_bytes;
+        let mut limit = Limits::default().frame_bytes;
         if self.records.is_some() {
             // Frames of records may end later than they should.
             limit -= MAX_RECORD_BYTES as u64;
@@ -152,7 +152,7 @@ fn check_adapter(language: Option<&Language>, adapter: &[u8]) -> Result<()> {
             "an adapter to embed, and no model that it is merged into".into(),
         ));
     }
-    let limit = crate::archive::Limits::default().adapter_bytes;
+    let limit = Limits::default().adapter_bytes;
     if adapter.len() as u64 > limit {
         return Err(Error::Settings(format!(
             "an adapter of {} bytes to embed; the limit is {limit}",
@@ -175,8 +175,8 @@ impl DescriptionBytes {
     fn of(self, method: Method) -> usize {
         match method {
             Method::Stored | Method::Zstd => 0,
-            Method::Model { .. } | Method::Records { .. } => self.model,
-            Method::Bytes => self.byte_coder,
+            Method::Model { .. } => self.model,
+            Method::Records { .. } | Method::Bytes => self.byte_coder,
         }
     }
 }
@@ -256,7 +256,7 @@ impl Compressor {
         observer: Option<&mut Observer<'static>>,
     ) -> Result<CodedFrame> {
         if let Some(rule) = self.records {
-            return records::encode(&self.components, rule, text, before, observer);
+            return self.code_records(rule, text, description, before, observer);
         }
         let mut best = (Method::Stored, text.to_vec());
         let mut best_bytes = text.len();
@@ -293,6 +293,26 @@ impl Compressor {
         };
         Ok(CodedFrame { header, payload, timing })
     }
+
+    /// Codes a frame of records, without the model where the model does not earn its description.
+    fn code_records(
+        &self,
+        rule: RecordRule,
+        text: &[u8],
+        description: DescriptionBytes,
+        before: Progress,
+        observer: Option<&mut Observer<'static>>,
+    ) -> Result<CodedFrame> {
+        let with_model = records::encode(&self.components, rule, text, before, observer)?;
+        if description.model == 0 || !with_model.header.method.needs_language() {
+            return Ok(with_model);
+        }
+        let parts = Components { language: None, ..self.components.clone() };
+        let without = records::encode(&parts, rule, text, before, None)?;
+        let earns = with_model.payload.len() + description.model
+            < without.payload.len() + description.byte_coder;
+        Ok(if earns { with_model } else { without })
+    }
 }
 
 /// Whether text that Zstandard makes `zstd_bytes` of is not worth a model's time.
@@ -322,6 +342,7 @@ fn code_with_model(
         tokens: tokens.len(),
         bytes: text.len(),
     };
+    check_readable(language, shape)?;
     let mut encoding = Encoding { encoder: language.coder.encoder(shape)? };
     let mut progress = FrameProgress {
         before,
@@ -333,6 +354,27 @@ fn code_with_model(
     let timing = steps::run(language, lanes, &mut tokens, &mut encoding, &mut progress)?;
     let payload = encoding.encoder.finish()?;
     Ok(Some(ModelCoded { payload, tokens: tokens.len() as u64, lanes: lanes as u64, timing }))
+}
+
+/// An error where a frame of this shape asks for more than readers take: what could not be read
+/// is not written.
+pub(crate) fn check_readable(language: &Language, shape: FrameShape) -> Result<()> {
+    let limits = Limits::default();
+    if shape.lanes as u64 > limits.lanes {
+        return Err(Error::Settings(format!(
+            "{} lanes in a frame; readers take {} at most",
+            shape.lanes, limits.lanes
+        )));
+    }
+    let coder_bytes = language.coder.memory_bytes(shape);
+    if coder_bytes > limits.coder_bytes {
+        return Err(Error::Settings(format!(
+            "{coder_bytes} bytes of memory for the coder of a frame of {} tokens; readers take {} \
+             at most: smaller frames or tables need less",
+            shape.tokens, limits.coder_bytes
+        )));
+    }
+    Ok(())
 }
 
 /// Tokens whose bytes are `text`: the tokenizer's if they are, else one a byte, else `None`.

@@ -10,7 +10,6 @@ use crate::bytes::{Zstd, expect_length};
 use crate::coder::FrameShape;
 use crate::components::{Components, Language, Resolver};
 use crate::error::{Error, Result};
-use crate::model::Exactness;
 use crate::progress::{FrameProgress, Observer, Progress, Timing};
 use crate::records;
 use crate::steps::{self, Decoding};
@@ -124,8 +123,8 @@ impl<'d> MemberDecoder<'d> {
         self.summary
     }
 
-    /// The text of a frame; nothing for other blocks.
-    pub(crate) fn block(&mut self, block: Block) -> Result<Vec<u8>> {
+    /// The text of a frame; nothing for other blocks. The block begins at `offset`.
+    pub(crate) fn block(&mut self, block: Block, offset: u64) -> Result<Vec<u8>> {
         match block {
             Block::Start => (self.adapter, self.components) = (None, None),
             Block::Adapter(adapter) => {
@@ -137,7 +136,11 @@ impl<'d> MemberDecoder<'d> {
                 let components = self.decompressor.resolve(&descriptor, adapter.as_deref())?;
                 self.components = Some(components);
             }
-            Block::Frame(number, header, payload) => return self.frame(number, &header, &payload),
+            Block::Frame(number, header, payload) => {
+                return self
+                    .frame(number, &header, &payload)
+                    .map_err(|error| error.at(Some(number), offset));
+            }
             Block::End(_) => {}
         }
         Ok(Vec::new())
@@ -203,16 +206,8 @@ impl<'d> MemberDecoder<'d> {
     /// What to try when a frame decodes to other bytes though its payload is whole.
     fn hint(&self, header: &FrameHeader) -> String {
         let language = self.components.as_ref().and_then(|c| c.language.as_ref());
-        match language.map(|language| &language.model.identity().exactness) {
-            Some(Exactness::SameMachineKind(kind))
-                if matches!(header.method, Method::Model { .. }) =>
-            {
-                format!(
-                    "its engine repeats only on the kind of machine it was written on; this one is {kind}"
-                )
-            }
-            _ => "please report this as a bug".into(),
-        }
+        let hint = language.filter(|_| header.method.needs_language()).and_then(Language::hint);
+        hint.unwrap_or_else(|| "please report this as a bug".into())
     }
 }
 

@@ -53,8 +53,9 @@ impl<'d, R: Read> Decoder<'d, R> {
         self.given = 0;
         self.text.clear();
         while self.text.is_empty() && !self.ended {
+            let offset = self.parser.offset();
             if let Some(block) = self.parser.next_block()? {
-                self.text = self.member.block(block)?;
+                self.text = self.member.block(block, offset)?;
                 continue;
             }
             let count = match self.reader.read(&mut self.input) {

@@ -145,7 +145,7 @@ impl<'c, W: Write> Encoder<'c, W> {
         let frame = self.compressor.code_frame(text, description, before, observer)?;
         self.begin()?;
         if frame.header.method.needs_descriptor() && self.end.descriptor_bytes == 0 {
-            let with_language = !is_only || frame.header.method != Method::Bytes;
+            let with_language = !is_only || frame.header.method.needs_language();
             let [adapter, descriptor] = self.description(with_language);
             self.put(&adapter)?;
             self.put(&descriptor)?;
@@ -230,14 +230,15 @@ impl<'d, W: Write> Decoder<'d, W> {
     }
 
     fn blocks(&mut self) -> Result<()> {
-        while let Some(block) = self.parser.next_block()? {
+        loop {
+            let offset = self.parser.offset();
+            let Some(block) = self.parser.next_block()? else { return Ok(()) };
             let is_frame = matches!(block, Block::Frame(..));
-            let text = self.member.block(block)?;
+            let text = self.member.block(block, offset)?;
             if is_frame {
                 self.writer.write_all(&text)?;
             }
         }
-        Ok(())
     }
 }
 

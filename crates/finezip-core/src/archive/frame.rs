@@ -41,6 +41,11 @@ impl Method {
         matches!(self, Self::Model { .. } | Self::Bytes | Self::Records { .. })
     }
 
+    /// Whether frames of this method take the descriptor's model.
+    pub fn needs_language(&self) -> bool {
+        matches!(self, Self::Model { .. } | Self::Records { tokens: 1.., .. })
+    }
+
     /// The method's name, for people.
     pub fn name(&self) -> &'static str {
         match self {

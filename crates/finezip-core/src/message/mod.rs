@@ -13,7 +13,7 @@ pub use profile::{Profile, ProfileId, ProfilePrefix};
 
 use std::sync::Arc;
 
-use crate::archive::block_crc;
+use crate::archive::{Limits, block_crc};
 use crate::bytes::ByteCoder;
 use crate::components::Components;
 use crate::compress::check;
@@ -154,6 +154,7 @@ impl MessageCoder {
             Some(&self.components),
             &coded,
             MAX_MESSAGE_BYTES.saturating_mul(messages.len() as u64),
+            &Limits::default(),
             self.most_lanes(),
             Progress::default(),
             None,

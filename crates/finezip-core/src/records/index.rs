@@ -186,12 +186,19 @@ impl Index {
         Ok(())
     }
 
-    /// Checks a record's text.
-    pub(super) fn check_text(&self, number: usize, text: &[u8]) -> Result<()> {
+    /// Checks a record's text; `hint` says why it may be another though its payload is whole.
+    pub(super) fn check_text(
+        &self,
+        number: usize,
+        text: &[u8],
+        hint: impl FnOnce() -> Option<String>,
+    ) -> Result<()> {
         let (expected, found) = (self.entries[number].check, text_check(number, text));
         if expected != found {
+            let hint = hint().map_or_else(String::new, |hint| format!("; {hint}"));
             return Err(damaged(&format!(
-                "record {number} of the frame decoded to text with check {found:04x}, expected {expected:04x}"
+                "record {number} of the frame decoded to text with check {found:04x}, expected \
+                 {expected:04x}{hint}"
             )));
         }
         Ok(())
@@ -264,7 +271,7 @@ mod tests {
             prop_assert!(Index::read(&bytes[..at.index(bytes.len())], records).is_err());
             prop_assert!(Index::read(&bytes, records + 1).is_err());
             for (number, text) in texts.iter().enumerate() {
-                prop_assert!(read.check_text(number, text).is_ok());
+                prop_assert!(read.check_text(number, text, || None).is_ok());
             }
             let place = at.index(bytes.len());
             bytes[place] ^= change;

@@ -15,7 +15,7 @@ use crate::archive::content_hash;
 use crate::archive::limits::{Limits, within};
 use crate::archive::{FrameHeader, Method};
 use crate::bytes::Zstd;
-use crate::components::Components;
+use crate::components::{Components, Language};
 use crate::compress::{CodedFrame, is_hopeless};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, Progress, Timing};
@@ -100,10 +100,13 @@ pub(crate) fn decode(
         .collect();
     let lanes = most_lanes_within(components, &coded, limits)?;
     let limit = header.original_bytes;
-    let (texts, timing) = short::decode(components, &coded, limit, lanes, before, observer)?;
+    let (texts, timing) =
+        short::decode(components, &coded, limit, limits, lanes, before, observer)?;
     let mut out = Vec::new();
     for (at, text) in wanted.zip(&texts) {
-        index.check_text(at, text)?;
+        let language = components.and_then(|components| components.language.as_ref());
+        let language = language.filter(|_| index.entries[at].form == Form::Model);
+        index.check_text(at, text, || language.and_then(Language::hint))?;
         out.extend_from_slice(text);
         out.extend(index.split.after(at as u64 + 1 == records));
         within("bytes of text in a frame of records", out.len() as u64, limit)?;

@@ -4,8 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::plan::TextsPlan;
+use crate::archive::Limits;
+use crate::archive::limits::within;
 use crate::coder::{Coder, Decoder, Encoder, FrameShape};
 use crate::components::Language;
+use crate::compress::check_readable;
 use crate::error::{Error, Result};
 use crate::logits::Rows;
 use crate::model::{Exactness, SessionShape, Window};
@@ -26,6 +29,9 @@ pub(super) fn encode(
     progress: &mut FrameProgress<'_>,
 ) -> Result<(Vec<Vec<u8>>, Timing)> {
     let ranges = ranges(tokens.iter().map(Vec::len));
+    let longest = tokens.iter().map(Vec::len).max().unwrap_or(0);
+    check_readable(language, shape(language.model.vocab_size(), longest))?;
+    let most_lanes = lanes_within(language, longest, most_lanes, &Limits::default());
     let mut coding = EncodeTexts {
         coder: language.coder.as_ref(),
         vocab_size: language.model.vocab_size(),
@@ -43,9 +49,14 @@ pub(super) fn decode(
     language: &Language,
     payloads: &[(usize, &[u8])],
     most_lanes: usize,
+    limits: &Limits,
     progress: &mut FrameProgress<'_>,
 ) -> Result<(Vec<Vec<TokenId>>, Timing)> {
     let ranges = ranges(payloads.iter().map(|(count, _)| *count));
+    let longest = payloads.iter().map(|(count, _)| *count).max().unwrap_or(0);
+    let coder_bytes = language.coder.memory_bytes(shape(language.model.vocab_size(), longest));
+    within("bytes of coder memory", coder_bytes, limits.coder_bytes)?;
+    let most_lanes = lanes_within(language, longest, most_lanes, limits);
     let mut tokens = vec![0; ranges.last().map_or(0, |range| range.end)];
     let mut decoding = DecodeTexts {
         coder: language.coder.as_ref(),
@@ -56,6 +67,13 @@ pub(super) fn decode(
     };
     let timing = run(language, &ranges, most_lanes, &mut tokens, &mut decoding, progress)?;
     Ok((ranges.into_iter().map(|range| tokens[range].to_vec()).collect(), timing))
+}
+
+/// Lanes whose coders, each for a text of `longest` tokens, take no more memory together than
+/// limits allow; one at least.
+fn lanes_within(language: &Language, longest: usize, most_lanes: usize, limits: &Limits) -> usize {
+    let each = language.coder.memory_bytes(shape(language.model.vocab_size(), longest)).max(1);
+    most_lanes.min(usize::try_from(limits.coder_bytes / each).unwrap_or(most_lanes)).max(1)
 }
 
 fn ranges(counts: impl Iterator<Item = usize>) -> Vec<Range<usize>> {

@@ -8,6 +8,8 @@
 mod lanes;
 mod plan;
 
+use crate::archive::Limits;
+use crate::archive::limits::within;
 use crate::bytes::{Zstd, expect_length};
 use crate::components::{Components, Language};
 use crate::compress::tokens_of;
@@ -139,6 +141,7 @@ pub(crate) fn decode(
     components: Option<&Components>,
     coded: &[Coded<&[u8]>],
     text_limit: u64,
+    limits: &Limits,
     most_lanes: usize,
     before: Progress,
     observer: Option<&mut Observer<'static>>,
@@ -157,6 +160,8 @@ pub(crate) fn decode(
             Form::Bytes => {
                 let coder = components.and_then(|c| c.byte_coder.as_ref());
                 let coder = coder.ok_or_else(|| undescribed(Form::Bytes))?;
+                let coder_bytes = coder.memory_bytes(text_bytes);
+                within("bytes of coder memory", coder_bytes, limits.coder_bytes)?;
                 let text = coder.decompress(one.payload, text_bytes)?;
                 expect_length(&coder.record().name, text, text_bytes)?
             }
@@ -175,7 +180,7 @@ pub(crate) fn decode(
     let payloads: Vec<(usize, &[u8])> =
         with_model.iter().map(|&at| (coded[at].count as usize, coded[at].payload)).collect();
     let mut progress = FrameProgress { before, tokenizer, observer, text_bytes: 0, tokens: 0 };
-    let (tokens, timing) = lanes::decode(language, &payloads, most_lanes, &mut progress)?;
+    let (tokens, timing) = lanes::decode(language, &payloads, most_lanes, limits, &mut progress)?;
     let mut left =
         texts.iter().fold(text_limit, |left, text| left.saturating_sub(text.len() as u64));
     for (at, tokens) in with_model.into_iter().zip(tokens) {
