@@ -120,7 +120,11 @@ fn places(config: &ModelConfig) -> impl Iterator<Item = (usize, usize, Linear)> 
 
 /// A module has no more values than the weight it changes: more would say nothing more, and this
 /// bounds what reading can take.
-fn check_size(path: &str, rank: usize, [out_features, in_features]: [usize; 2]) -> Result<()> {
+pub(crate) fn check_size(
+    path: &str,
+    rank: usize,
+    [out_features, in_features]: [usize; 2],
+) -> Result<()> {
     let most = out_features * in_features / (out_features + in_features).max(1);
     if rank == 0 || rank > most.max(1) {
         return Err(wrong(format!("rank of {path}"), format!("1 to {}", most.max(1)), rank));

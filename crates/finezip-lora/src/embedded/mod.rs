@@ -17,6 +17,8 @@ mod symbols;
 #[cfg(all(test, feature = "train"))]
 mod tests;
 
+pub(crate) use layout::check_size;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -13,6 +13,7 @@ use finezip_models::{Checkpoint, ModelConfig};
 
 use super::{Decay, Duration, Event, LearningRate, Outcome, Trainer, TrainingSettings};
 use crate::data::{Dataset, Text};
+use crate::embedded::check_size;
 use crate::error::{Error, Result};
 use crate::network::LoraSettings;
 use crate::target::{Linear, Targets};
@@ -56,6 +57,8 @@ pub fn memorize(
 ) -> Result<Outcome> {
     let config = checkpoint.config();
     let lora = adapter_for(config, text.len(), memorizing.rank);
+    // What could not be embedded is not trained.
+    check_ranks(lora.rank, &lora.targets, config)?;
     let length = ROW_TOKENS.min(config.context_length);
     let texts = [Text { name: "text".into(), bytes: text }];
     let training =
@@ -85,13 +88,21 @@ fn adapter_for(config: &ModelConfig, text_bytes: usize, rank: Option<usize>) -> 
                 let pairs = targets.iter().map(|linear| linear.shape(config));
                 rank * config.layers * pairs.map(|[rows, columns]| rows + columns).sum::<usize>()
             };
-            let fits = |size: &(usize, Targets)| values(size) <= text_bytes / BYTES_A_VALUE;
+            let fits = |size: &(usize, Targets)| {
+                values(size) <= text_bytes / BYTES_A_VALUE
+                    && check_ranks(size.0, &size.1, config).is_ok()
+            };
             let all = sizes.into_iter().chain(small);
             all.clone().find(fits).or_else(|| all.last()).unwrap_or((1, Targets::all()))
         }
     };
     let (rank, targets) = choice;
     LoraSettings { rank, alpha: 2.0 * rank as f32, targets, ..LoraSettings::default() }
+}
+
+/// An error unless adapters of this rank can be embedded.
+fn check_ranks(rank: usize, targets: &Targets, config: &ModelConfig) -> Result<()> {
+    targets.iter().try_for_each(|linear| check_size(&linear.path(0), rank, linear.shape(config)))
 }
 
 fn settings(lora: LoraSettings, steps: Option<usize>, rows: usize) -> TrainingSettings {

@@ -341,6 +341,16 @@ fn what_is_memorized_is_kept_where_it_pays() {
 }
 
 #[test]
+fn a_rank_that_cannot_be_embedded_is_refused_before_it_is_trained() {
+    let (sandbox, _) = with_adapters();
+    sandbox.write("text", text(600));
+    let ran = memorize(&sandbox, &["--memorize-steps", "1000000", "--memorize-rank", "1000"]);
+    assert_ne!(ran.code, Some(0), "{}", ran.stderr);
+    ran.expect_said(&["rank", "1000"]);
+    assert!(!sandbox.names().contains(&"text.fz".to_owned()));
+}
+
+#[test]
 fn what_does_not_pay_is_left_out_and_said() {
     let (sandbox, _) = with_adapters();
     sandbox.write("text", text(600));
