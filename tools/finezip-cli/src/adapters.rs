@@ -101,7 +101,14 @@ impl Source<'_> {
         }
         let mut others = Vec::new();
         for folder in self.folders {
-            let adapter = Adapter::open(folder).map_err(|error| missing(error.to_string()))?;
+            let adapter = match Adapter::open(folder) {
+                Ok(adapter) => adapter,
+                // Another folder may be the one.
+                Err(error) => {
+                    others.push(error.to_string());
+                    continue;
+                }
+            };
             let found = adapter.fingerprint();
             if found == needed {
                 adapter.check(checkpoint.config()).map_err(|error| missing(error.to_string()))?;

@@ -42,7 +42,7 @@ pub(crate) struct Base {
 
 /// Makes compressors, and finds again the parts that archives name.
 pub(crate) struct Workshop {
-    machine: MachineSettings,
+    pub(crate) machine: MachineSettings,
     /// Where it speaks.
     pub(crate) report: Report,
     open: Mutex<Vec<OpenModel>>,

@@ -7,6 +7,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::exit::{Failure, Outcome};
+use crate::files::is_as_it_was;
 
 /// The argument that means stdin or stdout.
 pub(crate) const DASH: &str = "-";
@@ -61,9 +62,7 @@ impl Input {
             return Ok(());
         };
         let now = file.metadata()?;
-        if before.is_file()
-            && (now.len(), now.modified().ok()) != (before.len(), before.modified().ok())
-        {
+        if before.is_file() && !is_as_it_was(before, &now) {
             return Err(Failure::file(
                 "it has changed while it was read, so that no archive of it was kept; compress it again",
             ));

@@ -13,6 +13,7 @@ mod commands;
 mod compose;
 mod engines;
 mod exit;
+mod files;
 mod ideal;
 mod input;
 mod interrupt;

@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 
 use crate::exit::{Failure, Outcome};
 use crate::interrupt;
+use crate::report::Report;
 
 /// The place that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub(crate) struct WriteOptions {
     pub(crate) whole: bool,
     /// The bytes are not for people.
     pub(crate) binary: bool,
+    /// The permissions of the file it is made from, where it is made from one: nobody may read
+    /// what is unfinished who may not read that.
+    pub(crate) mode: Option<u32>,
 }
 
 /// An output that is open for writing.
@@ -87,7 +91,7 @@ impl Output {
         };
         let place = match place {
             Place::Stdout | Place::Direct(_) if options.whole => Place::Copied {
-                temporary: Temporary::create(&std::env::temp_dir(), "finezip")?,
+                temporary: Temporary::create(&std::env::temp_dir(), "finezip", PRIVATE)?,
                 target: Box::new(place),
             },
             place => place,
@@ -107,13 +111,19 @@ impl Output {
         }
     }
 
-    /// Lets the output appear. A file gets the permissions and times of `source`.
-    pub(crate) fn finish(mut self, source: Option<&Metadata>) -> Outcome {
+    /// Lets the output appear. A file gets the permissions and times of `source`; where the file
+    /// system does not take them, the output stands all the same, and it is said.
+    pub(crate) fn finish(mut self, source: Option<&Metadata>, report: &Report) -> Outcome {
         self.flush()?;
         match self.place {
             Place::Nowhere | Place::Stdout | Place::Direct(_) => Ok(()),
             Place::Renamed { temporary, target, replace } => {
-                take_attributes(temporary.file(), source)?;
+                if let Err(error) = take_attributes(temporary.file(), source) {
+                    let name = target.display();
+                    report.warning(format_args!(
+                        "{name} does not get the times and permissions of its input: {error}"
+                    ));
+                }
                 temporary.file().sync_all()?;
                 temporary.rename(&target, replace)
             }
@@ -176,6 +186,11 @@ fn open_path(path: &Path, options: WriteOptions) -> Outcome<Place> {
             }
             replace = true;
         }
+        // Its name would be taken, and what it points at would not come into being.
+        Err(_) if fs::symlink_metadata(&target).is_ok_and(|found| found.is_symlink()) => {
+            let path = path.display();
+            return Err(Failure::file(format!("{path} is a link to what is not there")));
+        }
         _ => {}
     }
     let folder = match target.parent() {
@@ -183,7 +198,8 @@ fn open_path(path: &Path, options: WriteOptions) -> Outcome<Place> {
         _ => Path::new("."),
     };
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let temporary = Temporary::create(folder, &name)
+    let mode = options.mode.map_or(0o666, |mode| mode & 0o666);
+    let temporary = Temporary::create(folder, &name, mode)
         .map_err(|failure| failure.about(format_args!("cannot write to {}", folder.display())))?;
     Ok(Place::Renamed { temporary, target, replace })
 }
@@ -214,8 +230,37 @@ fn take_attributes(file: &File, source: Option<&Metadata>) -> io::Result<()> {
         times = times.set_accessed(accessed);
     }
     file.set_times(times)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Whoever runs this owns the result, which must not run as its owner for others.
+        let mode = source.permissions().mode() & 0o777;
+        file.set_permissions(fs::Permissions::from_mode(mode))
+    }
+    #[cfg(not(unix))]
     file.set_permissions(source.permissions())
 }
+
+/// The permissions of a file that is read, where its system has such; none for anything else.
+pub(crate) fn mode_of(source: Option<&Metadata>) -> Option<u32> {
+    let source = source.filter(|source| source.is_file())?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        Some(source.permissions().mode())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = source;
+        None
+    }
+}
+
+/// Permissions of files in a folder that others use too.
+const PRIVATE: u32 = 0o600;
+
+/// The most bytes of a target's name in that of its unfinished file: names have an end.
+const NAME_BYTES: usize = 200;
 
 /// What the names of unfinished files end with.
 const SUFFIX: &str = ".partial";
@@ -228,18 +273,20 @@ const CLAIMS: u32 = 100;
 struct Temporary(Option<NamedTempFile>);
 
 impl Temporary {
-    /// An unfinished file for `name`. What killed runs have left of that name is removed first.
-    fn create(folder: &Path, name: &str) -> Outcome<Self> {
-        let prefix = format!(".{name}.");
+    /// An unfinished file for `name`, with these permissions less the umask's. What killed runs
+    /// have left of that name is removed first.
+    fn create(folder: &Path, name: &str, mode: u32) -> Outcome<Self> {
+        let prefix = format!(".{}.", &name[..name.floor_char_boundary(NAME_BYTES)]);
         partial::remove_abandoned(folder, &prefix, SUFFIX);
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(SUFFIX);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // The umask takes its share, as for any new file.
-            builder.permissions(fs::Permissions::from_mode(0o666));
+            builder.permissions(fs::Permissions::from_mode(mode));
         }
+        #[cfg(not(unix))]
+        let _ = mode;
         for _ in 0..CLAIMS {
             let file = interrupt::create(|| builder.tempfile_in(folder), NamedTempFile::path)?;
             let made = Self(Some(file));
@@ -269,7 +316,14 @@ impl Temporary {
             if replace { file.persist(target) } else { file.persist_noclobber(target) }
         });
         match renamed {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                // An input may be removed next: the new name must be on the disk before. There
+                // are file systems that cannot say so of a folder, and nothing to be done there.
+                if let Ok(folder) = File::open(target.parent().unwrap_or(Path::new("."))) {
+                    let _ = folder.sync_all();
+                }
+                Ok(())
+            }
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(Failure::file(
                 format!("{} has come into being meanwhile; -f replaces it", target.display()),
             )),
@@ -284,5 +338,25 @@ impl Drop for Temporary {
             let path = file.path().to_owned();
             interrupt::settle(&path, || drop(file));
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_unfinished_is_no_more_open_than_what_it_is_made_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::File(folder.path().join("text"));
+        let options = WriteOptions { mode: Some(0o100_600), ..WriteOptions::default() };
+        let output = Output::create(&target, options).unwrap();
+        let unfinished: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(unfinished.len(), 1);
+        let metadata = unfinished[0].as_ref().unwrap().metadata().unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+        drop(output);
     }
 }

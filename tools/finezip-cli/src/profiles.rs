@@ -88,12 +88,19 @@ impl Profiles {
         }
         let mut looked_at = Vec::new();
         for (name, path) in self.models()? {
-            let checkpoint = Checkpoint::open(&path).map_err(store::failure)?;
-            let found = usual_profiles(&checkpoint, name.unwrap_or(checkpoint.name()))?;
+            let profiles = Checkpoint::open(&path).map_err(store::failure).and_then(|checkpoint| {
+                let name = name.unwrap_or(checkpoint.name()).to_owned();
+                Ok((usual_profiles(&checkpoint, &name)?, name))
+            });
+            let (found, name) = match profiles {
+                // What cannot be read is no candidate, unless it is the one that was given.
+                Err(_) if name.is_some() => continue,
+                profiles => profiles?,
+            };
             if let Some(profile) = found.into_iter().find(|one| one.id().prefix() == needed) {
                 return Ok(profile);
             }
-            looked_at.push(name.unwrap_or(checkpoint.name()).to_owned());
+            looked_at.push(name);
         }
         let hint = match KNOWN.iter().find(|(prefix, _)| *prefix == needed) {
             Some((_, name)) => format!(

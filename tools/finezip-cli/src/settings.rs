@@ -2,22 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use finezip_core::RecordRule;
+use finezip_core::{Limits, RecordRule};
 use finezip_lora::EmbeddedPrecision;
 use finezip_mixer::tokens;
 
 use crate::args::{
-    AdapterPrecision, CoderName, CodingArguments, Engine, MachineArguments, OutputArguments,
-    Precision, RankBackendName, ReadingArguments, ScheduleName, VerbosityArguments,
+    AdapterPrecision, CoderName, CodingArguments, Engine, MachineArguments, Precision,
+    RankBackendName, ReadingArguments, ScheduleName, VerbosityArguments,
 };
 use crate::exit::{Failure, Outcome};
-use crate::input::{self, DASH, is_stdin};
-use crate::output::Target;
 use crate::report::Report;
 use crate::short_args::ShortArguments;
-
-/// The suffix of archives.
-pub(crate) const SUFFIX: &str = "fz";
 
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -359,6 +354,12 @@ impl MachineSettings {
         let threads = if arguments.threads == 0 { cores() } else { arguments.threads };
         Self { threads, memory_bytes: arguments.memory }
     }
+
+    /// What an archive may ask for.
+    pub(crate) fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        Limits { session_bytes: self.memory_bytes.unwrap_or(usual.session_bytes), ..usual }
+    }
 }
 
 /// What reading an archive may use.
@@ -384,111 +385,6 @@ impl ReadingSettings {
             machine: MachineSettings::new(&arguments.machine),
         }
     }
-}
-
-/// The direction in which files are named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Naming {
-    /// FILE to FILE.fz.
-    AddSuffix,
-    /// FILE.fz to FILE.
-    RemoveSuffix,
-}
-
-/// Which files are read and written.
-#[derive(Clone, Debug)]
-pub(crate) struct FileSettings {
-    /// The inputs, `-` for stdin.
-    pub(crate) inputs: Vec<PathBuf>,
-    output: Option<Target>,
-    naming: Naming,
-    /// Whether existing files are replaced.
-    pub(crate) force: bool,
-    remove_inputs: bool,
-}
-
-impl FileSettings {
-    /// Resolves files and output options.
-    pub(crate) fn new(
-        files: Vec<PathBuf>,
-        output: &OutputArguments,
-        naming: Naming,
-    ) -> Outcome<Self> {
-        let inputs = inputs(files);
-        let target = match &output.output {
-            _ if output.stdout => Some(Target::Stdout),
-            Some(path) if path.as_os_str() == DASH => Some(Target::Stdout),
-            Some(path) => Some(Target::File(path.clone())),
-            None => None,
-        };
-        if inputs.len() > 1 && matches!(target, Some(Target::File(_))) {
-            return Err(Failure::usage(format!(
-                "-o names one output, {} inputs were given; -c writes them one after another",
-                inputs.len()
-            )));
-        }
-        if output.rm && target == Some(Target::Stdout) {
-            return Err(Failure::usage("--rm does not go with output to stdout"));
-        }
-        Ok(Self { inputs, output: target, naming, force: output.force, remove_inputs: output.rm })
-    }
-
-    /// Where the output of `input` goes.
-    pub(crate) fn target(&self, input: &Path) -> Outcome<Target> {
-        if let Some(target) = &self.output {
-            return self.refuse_same_file(input, target);
-        }
-        if is_stdin(input) {
-            return Ok(Target::Stdout);
-        }
-        let has_suffix = input.extension().is_some_and(|extension| extension == SUFFIX);
-        match self.naming {
-            Naming::AddSuffix if has_suffix && !self.force => Err(Failure::file(format!(
-                "it has the suffix .{SUFFIX} already; -f compresses it all the same"
-            ))),
-            Naming::AddSuffix => {
-                let mut name = input.as_os_str().to_owned();
-                name.push(".");
-                name.push(SUFFIX);
-                Ok(Target::File(name.into()))
-            }
-            Naming::RemoveSuffix if has_suffix => Ok(Target::File(input.with_extension(""))),
-            Naming::RemoveSuffix => Err(Failure::file(format!(
-                "expected a name that ends with .{SUFFIX}; say where to write with -o FILE or -c"
-            ))),
-        }
-    }
-
-    /// An error if the output would take the place of its own input.
-    fn refuse_same_file(&self, input: &Path, target: &Target) -> Outcome<Target> {
-        if let Target::File(path) = target
-            && !is_stdin(input)
-            && let (Ok(from), Ok(to)) = (input.canonicalize(), path.canonicalize())
-            && from == to
-        {
-            return Err(Failure::file("the output would replace the input; name another file"));
-        }
-        Ok(target.clone())
-    }
-
-    /// Removes an input whose output stands, if that was asked for.
-    pub(crate) fn remove_input(&self, input: &Path) -> Outcome {
-        if self.remove_inputs && !is_stdin(input) {
-            std::fs::remove_file(input)
-                .map_err(|error| Failure::from(error).about("cannot remove the input"))?;
-        }
-        Ok(())
-    }
-
-    /// Whether the user may be asked: not where stdin is the input.
-    pub(crate) fn may_ask(&self) -> bool {
-        !self.inputs.iter().any(|input| input::is_stdin(input))
-    }
-}
-
-/// The inputs: stdin where none is given.
-pub(crate) fn inputs(files: Vec<PathBuf>) -> Vec<PathBuf> {
-    if files.is_empty() { vec![DASH.into()] } else { files }
 }
 
 /// How much is said.

@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use finezip_core::{ArchiveIndex, Decompressor};
 
-use super::readers;
+use super::{open_archive, readers};
 use crate::args::CatArguments;
 use crate::exit::{Code, Failure, Outcome};
-use crate::input::{is_stdin, open_file};
+use crate::input::is_stdin;
 use crate::settings::{self, ReadingSettings};
 use crate::units::grouped;
 
@@ -28,7 +28,7 @@ fn cat(arguments: CatArguments) -> Outcome<Code> {
         ));
     }
     let (decompressor, _) = readers(ReadingSettings::new(&arguments.reading), report);
-    let (mut file, _) = open_file(&arguments.file)?;
+    let (mut file, _) = open_archive(&arguments.file)?;
     let index = ArchiveIndex::read(&mut file, &decompressor.limits())?;
     if let Some(wanted) = arguments.record {
         return records(&index, &mut file, wanted, &decompressor);

@@ -12,17 +12,17 @@ use super::for_each_file;
 use super::{message, verify};
 use crate::args::CompressArguments;
 use crate::compose::{Base, Workshop};
-use crate::exit::{Code, Outcome};
+use crate::exit::{Code, Failure, Outcome};
+use crate::files::{FileSettings, Naming};
 use crate::ideal::IdealLength;
 use crate::input::{Input, display_name};
 use crate::memorize::Memorizer;
-use crate::output::{Output, WriteOptions};
+use crate::output::{Output, WriteOptions, mode_of};
 use crate::progress::Meter;
 use crate::report::Report;
 use crate::resolver::ArchiveResolver;
 use crate::settings::{
-    self, CodingSettings, FileSettings, LanguageSettings, MachineSettings, MemorizeSettings,
-    ModelChoice, Naming, Product,
+    self, CodingSettings, LanguageSettings, MachineSettings, MemorizeSettings, ModelChoice, Product,
 };
 use crate::statistics::Statistics;
 
@@ -30,10 +30,19 @@ use crate::statistics::Statistics;
 pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
     let report = settings::report(arguments.verbosity);
     let machine = MachineSettings::new(&arguments.machine);
+    let files = FileSettings::new(arguments.files, &arguments.output, Naming::AddSuffix)?;
+    let beside = [&arguments.statistics, &arguments.short.write_profile];
+    beside.into_iter().flatten().try_for_each(|path| files.may_write(path))?;
+    let coding = CodingSettings::new(&arguments.coding, &arguments.short, arguments.ideal)?;
+    if coding.product == Product::Message && files.are_joined() {
+        return Err(Failure::usage(
+            "messages do not follow one another in one output: nothing in them says where they end",
+        ));
+    }
     let job = Job {
         report,
-        files: FileSettings::new(arguments.files, &arguments.output, Naming::AddSuffix)?,
-        coding: CodingSettings::new(&arguments.coding, &arguments.short, arguments.ideal)?,
+        files,
+        coding,
         workshop: Arc::new(Workshop::new(machine, report)),
         verify: arguments.verify,
         statistics: arguments.statistics.as_deref().map(Statistics::create).transpose()?,
@@ -64,7 +73,9 @@ impl Job {
         }
         let made = self.workshop.compressor(&self.coding).map_err(|failure| failure.fatal())?;
         if let Some(path) = &self.write_profile {
-            message::write_profile(path, made.0.components()).map_err(|failure| failure.fatal())?;
+            let components = made.0.components();
+            message::write_profile(path, components, &self.report)
+                .map_err(|failure| failure.fatal())?;
         }
         Ok(self.compressor.get_or_init(|| made))
     }
@@ -128,6 +139,7 @@ impl Job {
             may_ask: self.files.may_ask(),
             whole: self.verify,
             binary: true,
+            mode: mode_of(input.metadata.as_ref()),
         };
         let mut output = Output::create(&target, options)?;
         // Before the clock starts.
@@ -152,11 +164,14 @@ impl Job {
         let elapsed = begun.elapsed();
         input.expect_unchanged()?;
         if self.verify && !is_message {
-            let decompressor = Decompressor::new(self.resolver());
+            let decompressor =
+                Decompressor::new(self.resolver()).with_limits(self.workshop.machine.limits());
             let meter = Meter::start(&self.report, &format!("{name} (verify)"), input.length());
             verify::same_text(&decompressor, output.read_again()?, &input, &meter)?;
+            // That took its time.
+            input.expect_unchanged()?;
         }
-        output.finish(input.metadata.as_ref())?;
+        output.finish(input.metadata.as_ref(), &self.report)?;
         self.report.compressed(&name, &target.to_string(), &summary, elapsed);
         let measured = ideal.as_ref().map(IdealLength::take);
         if let Some(measured) = &measured {
@@ -165,6 +180,6 @@ impl Job {
         if let Some(statistics) = &self.statistics {
             statistics.add(&name, &summary, elapsed, measured.as_ref())?;
         }
-        self.files.remove_input(file)
+        self.files.remove_input(file, input.metadata.as_ref())
     }
 }

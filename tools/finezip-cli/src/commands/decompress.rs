@@ -8,12 +8,13 @@ use finezip_core::Decompressor;
 use super::{for_each_file, message, readers, recover, text_bytes};
 use crate::args::DecompressArguments;
 use crate::exit::{Code, Outcome};
+use crate::files::{FileSettings, Naming};
 use crate::input::{Input, display_name, refuse_terminal};
-use crate::output::{Output, WriteOptions};
+use crate::output::{Output, WriteOptions, mode_of};
 use crate::profiles::Profiles;
 use crate::progress::Meter;
 use crate::report::Report;
-use crate::settings::{self, FileSettings, Naming, ReadingSettings};
+use crate::settings::{self, ReadingSettings};
 
 /// Runs the command.
 pub(crate) fn run(arguments: DecompressArguments) -> Outcome<Code> {
@@ -35,8 +36,12 @@ fn decompress(
     refuse_terminal(file)?;
     let target = files.target(file)?;
     let mut input = Input::open(file)?;
-    let options =
-        WriteOptions { force: files.force, may_ask: files.may_ask(), whole: false, binary: false };
+    let options = WriteOptions {
+        force: files.force,
+        may_ask: files.may_ask(),
+        mode: mode_of(input.metadata.as_ref()),
+        ..WriteOptions::default()
+    };
     let mut output = Output::create(&target, options)?;
     let name = display_name(file);
     let begun = Instant::now();
@@ -46,7 +51,7 @@ fn decompress(
         let meter = Meter::start(report, &name, text_bytes(file, report, decompressor));
         decompressor.decompress_stream(&mut input, &mut output, meter.observer())?
     };
-    output.finish(input.metadata.as_ref())?;
+    output.finish(input.metadata.as_ref(), report)?;
     report.decompressed(&name, &target.to_string(), &summary, begun.elapsed());
-    files.remove_input(file)
+    files.remove_input(file, input.metadata.as_ref())
 }

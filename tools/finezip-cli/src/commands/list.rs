@@ -10,10 +10,10 @@ use finezip_core::{
 };
 use serde_json::{Value, json};
 
-use super::for_each_file;
+use super::{for_each_file, open_archive};
 use crate::args::ListArguments;
 use crate::exit::{Code, Failure, Outcome};
-use crate::input::{is_stdin, open_file};
+use crate::input::is_stdin;
 use crate::report::Report;
 use crate::units::grouped;
 
@@ -39,7 +39,7 @@ fn read(file: &Path) -> Outcome<(ArchiveIndex, u64)> {
     if is_stdin(file) {
         return Err(Failure::usage("an index is read from behind and needs a file, not a pipe"));
     }
-    let (mut source, metadata) = open_file(file)?;
+    let (mut source, metadata) = open_archive(file)?;
     Ok((ArchiveIndex::read(&mut source, &Limits::default())?, metadata.len()))
 }
 
@@ -61,8 +61,11 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn frames_of(index: &ArchiveIndex, member: usize) -> impl Iterator<Item = &FrameInfo> {
-    index.frames.iter().filter(move |frame| frame.member == member)
+/// The frames of a member; all are in the order of members.
+fn frames_of(index: &ArchiveIndex, member: usize) -> &[FrameInfo] {
+    let start = index.frames.partition_point(|frame| frame.member < member);
+    let end = index.frames.partition_point(|frame| frame.member <= member);
+    &index.frames[start..end]
 }
 
 /// Tokens and lanes of a frame that was coded with a model. Each record has a lane of its own.
@@ -100,7 +103,7 @@ fn to_text(file: &Path, index: &ArchiveIndex, archive_bytes: u64) -> String {
         for (name, value) in parts(member) {
             line(format!("  {name:<11} {value}"));
         }
-        if index.frames.iter().any(|frame| frame.member == number) {
+        if !frames_of(index, number).is_empty() {
             line(format!(
                 "  {:>5}  {:<6} {:>12} {:>12} {:>12} {:>12} {:>7} {:>10} {:>5}",
                 "frame",
@@ -185,7 +188,7 @@ fn to_json(file: &Path, index: &ArchiveIndex, archive_bytes: u64) -> Value {
                 "adapter_bytes": member.adapter.map(|adapter| adapter.block_bytes),
                 "language": member.descriptor.as_ref().and_then(|d| d.language.as_ref()).map(language_json),
                 "byte_coder": member.descriptor.as_ref().and_then(|d| d.byte_coder.as_ref()).map(ToString::to_string),
-                "frames": frames_of(index, number).map(frame_json).collect::<Vec<_>>(),
+                "frames": frames_of(index, number).iter().map(frame_json).collect::<Vec<_>>(),
             })
         })
         .collect();

@@ -10,6 +10,7 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::input::Input;
 use crate::output::{Output, Target, WriteOptions};
 use crate::profiles::Profiles;
+use crate::report::Report;
 use crate::resolver::ArchiveResolver;
 
 /// The most bytes a message can take: its text and a header.
@@ -52,12 +53,12 @@ pub(super) fn compress(
 }
 
 /// Writes the profile that messages of these parts need, replacing the file.
-pub(super) fn write_profile(path: &Path, components: &Components) -> Outcome {
+pub(super) fn write_profile(path: &Path, components: &Components, report: &Report) -> Outcome {
     let profile = MessageCoder::new(components.clone())?.profile().to_bytes();
     let options = WriteOptions { force: true, ..WriteOptions::default() };
     let mut output = Output::create(&Target::File(path.to_owned()), options)?;
     output.write_all(&profile)?;
-    output.finish(None)
+    output.finish(None, report)
 }
 
 /// Decodes the message that an input is.

@@ -11,14 +11,17 @@ mod shell;
 mod test;
 mod verify;
 
+use std::fs::{File, Metadata};
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use finezip_core::{ArchiveIndex, Decompressor, Limits};
+use finezip_core::message::Message;
+use finezip_core::{ArchiveIndex, Decompressor};
 
 use crate::args::Command;
 use crate::compose::Workshop;
-use crate::exit::{Code, Outcome};
+use crate::exit::{Code, Failure, Outcome};
 use crate::input::{display_name, is_stdin, open_file};
 use crate::profiles::Profiles;
 use crate::report::Report;
@@ -62,15 +65,26 @@ fn for_each_file(
 
 /// A decompressor that finds what archives name, and the profiles of messages.
 fn readers(settings: ReadingSettings, report: Report) -> (Decompressor, Profiles) {
-    let mut limits = Limits::default();
-    if let Some(bytes) = settings.machine.memory_bytes {
-        limits.session_bytes = bytes;
-    }
+    let limits = settings.machine.limits();
     let workshop = Arc::new(Workshop::new(settings.machine, report));
     let adapters = settings.adapters.clone();
     let resolver = ArchiveResolver::new(workshop.clone(), settings.model.clone(), adapters);
     let decompressor = Decompressor::new(resolver).with_limits(limits);
     (decompressor, Profiles::new(workshop, settings))
+}
+
+/// Opens an archive for reading from any place; a message is told from one that is damaged.
+fn open_archive(path: &Path) -> Outcome<(File, Metadata)> {
+    let (mut file, metadata) = open_file(path)?;
+    let mut first = [0];
+    if file.read(&mut first)? == 1 && Message::begins_with(first[0]) {
+        return Err(Failure::new(
+            Code::Archive,
+            "it is a message, which has no index: `decompress` and `test` read it",
+        ));
+    }
+    file.rewind()?;
+    Ok((file, metadata))
 }
 
 /// Bytes of text in an archive, for a progress bar: from its index, if a bar is drawn and the

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use finezip_core::{Decompressor, Recovery};
 
+use super::open_archive;
 use crate::exit::{Code, Failure, Outcome};
-use crate::input::{display_name, is_stdin, open_file};
-use crate::output::{Output, WriteOptions};
+use crate::files::FileSettings;
+use crate::input::{display_name, is_stdin};
+use crate::output::{Output, WriteOptions, mode_of};
 use crate::report::Report;
-use crate::settings::FileSettings;
 use crate::units::grouped;
 
 /// Writes every frame that is whole. The output stays, and the input too, whatever is lost; the
@@ -26,17 +27,21 @@ pub(super) fn recover(
         ));
     }
     let target = files.target(file)?;
-    let (mut source, metadata) = open_file(file)?;
-    let options =
-        WriteOptions { force: files.force, may_ask: files.may_ask(), whole: false, binary: false };
+    let (mut source, metadata) = open_archive(file)?;
+    let options = WriteOptions {
+        force: files.force,
+        may_ask: files.may_ask(),
+        mode: mode_of(Some(&metadata)),
+        ..WriteOptions::default()
+    };
     let mut output = Output::create(&target, options)?;
     let name = display_name(file);
     let begun = Instant::now();
     let recovery = decompressor.recover(&mut source, &mut output)?;
-    output.finish(Some(&metadata))?;
+    output.finish(Some(&metadata), report)?;
     report.decompressed(&name, &target.to_string(), &recovery.summary, begun.elapsed());
     if recovery.is_whole() {
-        return files.remove_input(file);
+        return files.remove_input(file, Some(&metadata));
     }
     for loss in &recovery.losses {
         report.loss(&name, loss);

@@ -8,6 +8,7 @@ use finezip_core::Decompressor;
 use super::{for_each_file, message, readers, text_bytes};
 use crate::args::TestArguments;
 use crate::exit::{Code, Outcome};
+use crate::files;
 use crate::input::{Input, display_name, refuse_terminal};
 use crate::output::{Output, Target, WriteOptions};
 use crate::profiles::Profiles;
@@ -19,7 +20,7 @@ use crate::settings::{self, ReadingSettings};
 pub(crate) fn run(arguments: TestArguments) -> Outcome<Code> {
     let report = settings::report(arguments.verbosity);
     let readers = readers(ReadingSettings::new(&arguments.reading), report);
-    let files = settings::inputs(arguments.files);
+    let files = files::inputs(arguments.files);
     Ok(for_each_file(&files, &report, |file| test(file, &readers, &report)))
 }
 

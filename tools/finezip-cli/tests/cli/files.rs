@@ -75,6 +75,85 @@ fn the_input_is_never_its_own_output() {
     assert_eq!(sandbox.read("text"), TEXT);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_name_that_links_to_the_input_does_not_take_it_away() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    std::os::unix::fs::symlink("text", sandbox.path("text.fz")).unwrap();
+    let compress = ["compress", "--model", "none", "-f", "--rm", "text"];
+    sandbox.run(&compress).expect_code(1).expect_said(&["would replace the input"]);
+    assert_eq!(sandbox.read("text"), TEXT);
+    fs::remove_file(sandbox.path("text.fz")).unwrap();
+    sandbox.done(&["compress", "--model", "none", "text"]);
+    let archive = sandbox.read("text.fz");
+    fs::remove_file(sandbox.path("text")).unwrap();
+    std::os::unix::fs::symlink("text.fz", sandbox.path("text")).unwrap();
+    let decompress = ["decompress", "-f", "--rm", "text.fz"];
+    sandbox.run(&decompress).expect_code(1).expect_said(&["would replace the input"]);
+    assert_eq!(sandbox.read("text.fz"), archive);
+}
+
+#[cfg(unix)]
+#[test]
+fn rm_keeps_an_input_whose_output_does_not_stand() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    let compress = ["compress", "--model", "none", "-f", "--rm", "-o", "/dev/null", "text"];
+    sandbox.run(&compress).expect_code(2).expect_said(&["--rm", "/dev/null"]);
+    std::os::unix::fs::symlink("nowhere", sandbox.path("text.fz")).unwrap();
+    for options in [&[][..], &["-f"]] {
+        let compress = [&["compress", "--model", "none", "--rm", "text"], options].concat();
+        sandbox.run(&compress).expect_code(1).expect_said(&["link to what is not there"]);
+    }
+    assert_eq!(sandbox.read("text"), TEXT);
+}
+
+/// Whoever decompresses owns the result: it must not run as its owner for others.
+#[cfg(unix)]
+#[test]
+fn results_are_never_run_as_their_owner() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    sandbox.done(&["compress", "--model", "none", "--rm", "text"]);
+    let mode = |name: &str| fs::metadata(sandbox.path(name)).unwrap().permissions().mode();
+    let set = fs::Permissions::from_mode(0o6755);
+    fs::set_permissions(sandbox.path("text.fz"), set).unwrap();
+    sandbox.done(&["decompress", "text.fz"]);
+    assert_eq!(mode("text") & 0o7777, 0o755);
+}
+
+#[test]
+fn names_may_be_as_long_as_the_system_has_them() {
+    let sandbox = Sandbox::new();
+    for name in ["n".repeat(250), "\u{e9}".repeat(125)] {
+        sandbox.write(&name, TEXT);
+        sandbox.done(&["compress", "--model", "none", "--rm", &name]);
+        sandbox.done(&["decompress", "--rm", &format!("{name}.fz")]);
+        assert_eq!(sandbox.read(&name), TEXT);
+    }
+}
+
+#[test]
+fn what_is_written_beside_archives_takes_no_file_s_place() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    sandbox.write("notes", TEXT);
+    let compress = ["compress", "--model", "none", "-c", "--statistics"];
+    // Found by arguments drawn at random: the input was emptied before it was read.
+    for force in [&[][..], &["-f"]] {
+        let over_input = [&compress[..], &["./text", "text"], force].concat();
+        sandbox.run(&over_input).expect_code(1).expect_said(&["./text is an input"]);
+    }
+    let over_other = [&compress[..], &["notes", "text"]].concat();
+    sandbox.run(&over_other).expect_code(1).expect_said(&["notes exists already", "-f"]);
+    assert_eq!((sandbox.read("text"), sandbox.read("notes")), (TEXT.to_vec(), TEXT.to_vec()));
+    sandbox.done(&[&over_other[..], &["-f"]].concat());
+    assert!(sandbox.read("notes").starts_with(b"{"));
+}
+
 #[test]
 fn names_without_the_suffix_need_an_output_and_archives_are_not_compressed_again() {
     let sandbox = Sandbox::new();

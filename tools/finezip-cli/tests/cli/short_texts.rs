@@ -40,6 +40,31 @@ fn messages_come_back_with_the_model_alone() {
 }
 
 #[test]
+fn messages_are_not_joined_and_not_taken_for_archives() {
+    let sandbox = with_model();
+    sandbox.write("more", TEXT);
+    let both = ["compress", "--compact", "--model", "small.gguf", "-c", "text", "more"];
+    assert_eq!(sandbox.run(&both).expect_code(2).stdout, b"");
+    compact(&sandbox, &[]);
+    for reading in [&["list"][..], &["cat"], &["decompress", "--recover", "-c"]] {
+        let ran = sandbox.run(&[reading, &["text.fz"]].concat());
+        ran.expect_code(3).expect_said(&["it is a message", "decompress"]);
+    }
+}
+
+#[test]
+fn records_that_the_model_does_not_make_smaller_do_not_need_it() {
+    let sandbox = with_model();
+    let compress = ["compress", "-f", "--lines", "--model", "small.gguf", "text"];
+    for text in [b"a\n\xff\x00b\n".to_vec(), crate::support::random_bytes(9000, 3)] {
+        sandbox.write("text", &text);
+        sandbox.done(&compress);
+        assert!(sandbox.read("text.fz").len() < text.len() + text.len() / 8 + 200);
+        assert_eq!(sandbox.run(&["decompress", "-c", "text.fz"]).expect_code(0).stdout, text);
+    }
+}
+
+#[test]
 fn other_settings_need_their_profile_and_errors_name_it() {
     let sandbox = with_model();
     let options = ["--context", "20", "--engine", "candle", "--write-profile", "profile"];

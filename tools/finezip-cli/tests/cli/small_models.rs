@@ -41,6 +41,21 @@ fn listed(sandbox: &Sandbox) -> Value {
 }
 
 /// Every way of coding comes back, with the archive and the model alone.
+/// What readers refuse is not written.
+#[test]
+fn what_could_not_be_read_again_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.gguf", SeededModel::default().to_gguf().unwrap());
+    sandbox.write("text", TEXT.repeat(200));
+    let compress = ["compress", "--model", "small.gguf", "--rm", "text"];
+    let ran = sandbox.run(&[&compress[..], &["--batch", "1025", "--context", "2"]].concat());
+    ran.expect_code(2).expect_said(&["1025 lanes", "readers take 1024"]);
+    assert_eq!(sandbox.names(), ["small.gguf", "text"]);
+    sandbox.done(&[&compress[..], &["--batch", "1024", "--context", "2"]].concat());
+    sandbox.done(&["decompress", "--model", "small.gguf", "text.fz"]);
+    assert_eq!(sandbox.read("text"), TEXT.repeat(200));
+}
+
 #[test]
 fn every_engine_and_coder_comes_back() {
     let sandbox = with_model();
