@@ -211,7 +211,10 @@ impl Finezip {
     /// The model and its adapter, without folders.
     pub(crate) fn model_label(&self) -> String {
         let last = |path: &str| {
-            path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned()
+            let path = path.trim_end_matches('/');
+            // A run of finezip-finetune keeps its adapter in a folder of this name.
+            let path = path.strip_suffix("/adapter").unwrap_or(path);
+            path.rsplit('/').next().unwrap_or_default().to_owned()
         };
         match &self.adapter {
             Some(adapter) => format!("{} + {}", last(&self.model), last(adapter)),
@@ -247,7 +250,7 @@ mod tests {
     fn labels_name_what_is_set() {
         let finezip = Finezip {
             model: "/a/base.gguf".into(),
-            adapter: Some("runs/law/".into()),
+            adapter: Some("runs/law/adapter/".into()),
             engine: Some("candle".into()),
             batch: Some(8),
             ..Finezip::default()

@@ -10,7 +10,8 @@ use super::config::{CommandLines, Finezip, Method};
 use super::peers;
 
 /// The grids that are built in, by name.
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 3] = [
+    ("quick", include_str!("../../grids/quick.toml")),
     ("small", include_str!("../../grids/small.toml")),
     ("large", include_str!("../../grids/large.toml")),
 ];
@@ -39,6 +40,33 @@ pub(crate) struct Grid {
     /// Configurations of finezip-cli.
     #[serde(default)]
     finezip: Vec<FinezipBlock>,
+    /// Adapters by name, made before the cells that use them.
+    #[serde(default)]
+    pub(crate) adapters: BTreeMap<String, Training>,
+}
+
+/// An adapter that finezip-finetune makes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Training {
+    /// The model it is for.
+    pub(crate) model: String,
+    /// The input that is learned from.
+    pub(crate) input: String,
+    /// The input that says which step's adapter is the best: not what is measured in the end.
+    pub(crate) held_out: String,
+    /// Steps to make.
+    pub(crate) steps: u64,
+    /// More options of finezip-finetune, as they are.
+    #[serde(default)]
+    pub(crate) options: Vec<String>,
+}
+
+impl Training {
+    /// The inputs it reads.
+    pub(crate) fn inputs(&self) -> [&String; 2] {
+        [&self.input, &self.held_out]
+    }
 }
 
 fn one() -> usize {
@@ -59,7 +87,10 @@ pub(crate) struct Input {
     /// Or several files, joined.
     #[serde(default)]
     pub(crate) files: Vec<String>,
-    /// Of each file only so many bytes from its start.
+    /// Without so many bytes of each file at its start.
+    #[serde(default)]
+    pub(crate) skip: u64,
+    /// Of each file only so many bytes, from there on.
     #[serde(default)]
     pub(crate) bytes_each: Option<u64>,
     /// Only so many bytes from the start of all.
@@ -143,7 +174,8 @@ impl Grid {
             return Self::parse(text).with_context(|| format!("the grid {name}"));
         }
         let text = fs::read_to_string(name).with_context(|| {
-            format!("{name}: not a grid that is built in (small, large), nor a file to read")
+            let known = BUILT_IN.map(|(name, _)| name).join(", ");
+            format!("{name}: not a grid that is built in ({known}), nor a file to read")
         })?;
         Self::parse(&text).with_context(|| name.to_owned())
     }
@@ -172,7 +204,8 @@ impl Grid {
             }
         }
         let used = grid.peers.iter().flat_map(|block| &block.inputs);
-        for name in used.chain(grid.finezip.iter().flat_map(|block| &block.inputs)) {
+        let used = used.chain(grid.finezip.iter().flat_map(|block| &block.inputs));
+        for name in used.chain(grid.adapters.values().flat_map(Training::inputs)) {
             ensure!(grid.inputs.contains_key(name), "the input {name} is not in [inputs]");
         }
         Ok(grid)

@@ -1,7 +1,7 @@
 //! The texts of a grid: found in the data folders, cut to length, hashed.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -58,8 +58,9 @@ pub(crate) fn prepare(name: &str, input: &Input, folders: &[PathBuf], to: &Path)
             ensure!(found == *expected, "{}: SHA-256 {expected} expected, {found} found", at());
         }
         let most = input.bytes_each.unwrap_or(u64::MAX).min(wanted);
-        let mut source = File::open(&from).with_context(at)?.take(most);
-        wanted -= io::copy(&mut source, &mut target).with_context(at)?;
+        let mut source = File::open(&from).with_context(at)?;
+        source.seek(SeekFrom::Start(input.skip)).with_context(at)?;
+        wanted -= io::copy(&mut source.take(most), &mut target).with_context(at)?;
     }
     let (sha256, bytes) = hash_file(to)?;
     if let Some(expected) = input.bytes {
@@ -135,6 +136,9 @@ mod tests {
         let text = prepare("a", &joined, &data, &to).unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"some  an");
         assert_eq!(text.file, "file and 1 more");
+        let later = Input { skip: 5, ..input(None, None) };
+        prepare("a", &later, &data, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"text");
         let missing = Input { file: "other".into(), ..Input::default() };
         let error = prepare("a", &missing, &data, &to).unwrap_err().to_string();
         assert!(error.contains("other") && error.contains("nowhere"), "{error}");

@@ -8,6 +8,7 @@ mod inputs;
 pub(crate) mod machine;
 pub(crate) mod peers;
 pub(crate) mod results;
+mod training;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -27,6 +28,7 @@ use grid::{Cell, Grid};
 pub(crate) use inputs::{Text, hash_file};
 use machine::Machine;
 use results::{Line, Outcome, Results, Tool, key};
+use training::Trainer;
 
 /// The exit code where something failed and the rest was done.
 pub(crate) const PARTLY: u8 = 3;
@@ -60,6 +62,17 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         repeats,
         timeout: Duration::from_secs(grid.timeout_seconds),
     };
+    let trainer = Trainer {
+        program: bench
+            .cli
+            .with_file_name(format!("finezip-finetune{}", std::env::consts::EXE_SUFFIX)),
+        data: &arguments.data,
+        runs: arguments.results.with_extension("adapters"),
+        temporary: temporary.path(),
+        timeout: bench.timeout,
+        makes: !arguments.dry_run,
+    };
+    trainer.supply(&grid, &mut cells);
     let mut session = Session {
         texts: prepare_texts(&grid, &cells, arguments, temporary.path())?,
         tools: Tools::default(),
