@@ -51,6 +51,16 @@ pub(crate) fn run(target: Target, inputs: u64, seed: u64, save: &Path) -> Result
     Ok(())
 }
 
+/// Writes a target's seeds to a folder of its name in `out`.
+pub(crate) fn write_seeds(target: Target, out: &Path) -> Result<()> {
+    let folder = out.join(target.name);
+    fs::create_dir_all(&folder)?;
+    for (number, seed) in (target.seeds)().iter().enumerate() {
+        fs::write(folder.join(format!("seed-{number}")), seed).context("writing a seed")?;
+    }
+    Ok(())
+}
+
 /// Numbers that lengths and counts are forged with.
 const EXTREMES: [u64; 10] =
     [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFF_FFFF, 0xFFFF_FFFF, 1 << 40, u64::MAX];

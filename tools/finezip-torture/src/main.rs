@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "counts are what the program is for")]
 
+mod arguments;
 mod damage;
 mod faults;
 mod fuzz;
@@ -62,6 +63,21 @@ enum Command {
         #[arg(long, default_value = "fixtures/hostile")]
         save: PathBuf,
     },
+    /// Write what mutations begin with to folders, one a reader, for other fuzzers
+    Seeds {
+        /// The folder of folders
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Run finezip-cli with arguments drawn at random from what its help lists
+    Arguments {
+        /// Runs
+        #[arg(long, default_value_t = 2_000)]
+        runs: u64,
+        /// Decides on the arguments
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Kill compress, decompress, fine-tune and model download at random moments
     Kills {
         /// Kills that come before the end of a run
@@ -106,6 +122,10 @@ enum Command {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Damage { samples, seed } => damage::run(samples, seed),
+        Command::Seeds { out } => {
+            targets::ALL.into_iter().try_for_each(|target| fuzz::write_seeds(target, &out))
+        }
+        Command::Arguments { runs, seed } => arguments::run(runs, seed),
         Command::Kills { count, seed } => kills::run(count, seed),
         Command::Faults { rounds } => faults::run(rounds),
         Command::Soak { seconds, first, trips } => {

@@ -67,6 +67,12 @@ fn models() -> [(&'static str, SeededModel); 3] {
     ]
 }
 
+/// The first of them, as a file.
+pub(crate) fn llama() -> Result<Vec<u8>> {
+    let [(_, model), ..] = models();
+    Ok(model.to_gguf()?)
+}
+
 /// Compresses and decompresses, each by a way drawn at random; gives the text's length.
 fn trip(binaries: &Binaries, folder: &Folder, number: u64) -> Result<usize> {
     let mut random = Random::new(number);
