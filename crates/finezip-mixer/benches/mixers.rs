@@ -1,4 +1,4 @@
-//! What mixing costs: tokens a second of the token mixer at three levels and two vocabularies, and
+//! What mixing costs: tokens a second of the token mixer at four levels and two vocabularies, and
 //! bytes a second of the byte mixer at growing lengths, both ways.
 //!
 //! Level 1 codes the same decisions without mixing anything, so that the difference to it is the

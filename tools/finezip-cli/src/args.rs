@@ -20,7 +20,8 @@ use crate::units::{parse_bytes, parse_part, parse_range, parse_records};
         An archive names the model that wrote it by its hash; the same model is needed to read \
         it. Without FILE, or where FILE is -, standard input is read and standard output written.",
     after_help = "Exit codes: 0 done, 1 a file could not be read or written, 2 wrong usage, \
-        3 damaged archive, 4 model missing, 130 interrupted."
+        3 damaged archive, 4 model or adapter missing or another one, 130 interrupted, 141 output \
+        closed."
 )]
 pub(crate) struct Arguments {
     /// What to do.
@@ -196,7 +197,8 @@ pub(crate) struct OutputArguments {
     /// Write to standard output
     #[arg(short = 'c', long, help_heading = "Files", conflicts_with = "output")]
     pub(crate) stdout: bool,
-    /// Replace existing files; write archives to a terminal
+    /// Replace existing files; when compressing, also write to a terminal, and compress a .fz file
+    /// once more
     #[arg(short, long, help_heading = "Files")]
     pub(crate) force: bool,
     /// Keep input files (the default)
