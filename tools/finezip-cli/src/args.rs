@@ -227,12 +227,16 @@ pub(crate) struct ReadingArguments {
     pub(crate) machine: MachineArguments,
 }
 
+/// More threads than any machine has use for: each costs memory, and the system has an end of them.
+const MOST_THREADS: i64 = 1024;
+
 /// What may be used of the machine.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MachineArguments {
     /// Threads to compute with; 0 for one a core. The result does not depend on it
     #[arg(short = 'T', long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
-    pub(crate) threads: usize,
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=MOST_THREADS))]
+    pub(crate) threads: u16,
     /// The most memory that lanes may take, such as 2G
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, help_heading = "Machine")]
     pub(crate) memory: Option<u64>,

@@ -351,7 +351,7 @@ impl MachineSettings {
     /// Resolves `-T` and `--memory`.
     pub(crate) fn new(arguments: &MachineArguments) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if arguments.threads == 0 { cores() } else { arguments.threads };
+        let threads = if arguments.threads == 0 { cores() } else { usize::from(arguments.threads) };
         Self { threads, memory_bytes: arguments.memory }
     }
 

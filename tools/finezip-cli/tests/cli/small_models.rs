@@ -50,6 +50,9 @@ fn what_could_not_be_read_again_is_refused() {
     let compress = ["compress", "--model", "small.gguf", "--rm", "text"];
     let ran = sandbox.run(&[&compress[..], &["--batch", "1025", "--context", "2"]].concat());
     ran.expect_code(2).expect_said(&["1025 lanes", "readers take 1024"]);
+    // Found by arguments drawn at random: they were all started.
+    let ran = sandbox.run(&[&compress[..], &["-T", "18446744073709551615"]].concat());
+    ran.expect_code(2).expect_said(&["--threads"]);
     assert_eq!(sandbox.names(), ["small.gguf", "text"]);
     sandbox.done(&[&compress[..], &["--batch", "1024", "--context", "2"]].concat());
     sandbox.done(&["decompress", "--model", "small.gguf", "text.fz"]);
