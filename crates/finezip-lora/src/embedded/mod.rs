@@ -17,6 +17,7 @@ mod symbols;
 #[cfg(all(test, feature = "train"))]
 mod tests;
 
+#[cfg(feature = "train")]
 pub(crate) use layout::check_size;
 
 use std::fmt;
