@@ -148,6 +148,8 @@ fn decode(coder: &dyn Coder, shape: FrameShape, payload: &[u8]) {
 /// Bytes as the payload of an arithmetic coder.
 pub fn arithmetic(bytes: &[u8]) {
     let Some((shape, payload)) = shaped(bytes, 100) else { return };
+    // Every token is the same again; short frames are many.
+    let shape = FrameShape { tokens: shape.tokens.min(64), ..shape };
     decode(&ArithmeticCoder::new(Threads::Inline), shape, payload);
 }
 
@@ -163,7 +165,7 @@ pub fn rank(bytes: &[u8]) {
 pub fn token_mixer(bytes: &[u8]) {
     static CODERS: LazyLock<Vec<tokens::MixerCoder>> = LazyLock::new(|| {
         let coder = |level| {
-            let settings = tokens::Settings { table_bits: 14, ..tokens::Settings::level(level) };
+            let settings = tokens::Settings { table_bits: 12, ..tokens::Settings::level(level) };
             tokens::MixerCoder::new(PARTS.table(), settings).expect("the seeded vocabulary")
         };
         (1..=9).map(coder).collect()
