@@ -1,6 +1,7 @@
 //! The end of a member: an index for random access and a digest over its frames.
 
 use super::bytes::{ByteReader, Short, put_varint};
+use super::frame::most_payload;
 use super::limits::Limits;
 use super::{END_TAG, FOOTER_BYTES, START_BYTES, TAIL_MAGIC, block_crc, content_hash};
 use crate::error::{Error, Result};
@@ -137,7 +138,7 @@ impl End {
             for _ in 0..count.min(ENTRIES_LOOKED_AT) {
                 let (block_bytes, original_bytes) = (reader.varint()?, reader.varint()?);
                 if original_bytes > limits.frame_bytes
-                    || block_bytes > original_bytes + MAX_FRAMING_BYTES
+                    || block_bytes > most_payload(original_bytes).saturating_add(MAX_FRAMING_BYTES)
                     || block_bytes < MIN_FRAME_BYTES
                 {
                     return Ok(false);
