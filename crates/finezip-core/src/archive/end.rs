@@ -246,6 +246,50 @@ impl Head {
     }
 }
 
+/// How far an end block has arrived: its numbers are counted as they come, so that a long index is
+/// read when it is whole and not at every piece of it.
+#[derive(Debug, Default)]
+pub(crate) struct Arrival {
+    /// Bytes of the block that were looked at.
+    position: usize,
+    /// Numbers of its entries that are still to come, once their count is known.
+    left: Option<u64>,
+}
+
+impl Arrival {
+    /// Whether the block and its footer are whole, or not what [`End::read`] can read, given all
+    /// its bytes that are there by now.
+    pub(crate) fn is_over(&mut self, bytes: &[u8]) -> bool {
+        match self.skip_numbers(bytes) {
+            Ok(()) => bytes.len() >= self.position + 8 + 4 + FOOTER_BYTES as usize,
+            Err(short) => short == Short::Varint,
+        }
+    }
+
+    fn skip_numbers(&mut self, bytes: &[u8]) -> Result<(), Short> {
+        let mut left = match self.left {
+            Some(left) => left,
+            None => {
+                let mut reader = ByteReader::new(bytes);
+                let left = Head::read(&mut reader)?.count.saturating_mul(2);
+                self.position = reader.position();
+                left
+            }
+        };
+        let mut reader = ByteReader::new(&bytes[self.position..]);
+        let (mut read, mut skipped) = (0, Ok(()));
+        while left > 0 && skipped.is_ok() {
+            skipped = reader.varint().map(|_| {
+                left -= 1;
+                read = reader.position();
+            });
+        }
+        self.position += read;
+        self.left = Some(left);
+        skipped
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -278,6 +322,28 @@ mod tests {
             prop_assert_eq!(End::read(&bytes, 7).unwrap(), Some((end, bytes.len())));
             prop_assert!(End::read(&bytes, 8).is_err());
         }
+    }
+
+    #[test]
+    fn an_arriving_index_is_over_when_it_is_whole_and_looked_at_once() {
+        let frames = (0..100)
+            .map(|i| IndexEntry { block_bytes: 1 << (i % 63), original_bytes: 3 << (i % 50) })
+            .collect();
+        let end = End { descriptor_bytes: 300, adapter_bytes: 5, frames, ..End::default() };
+        let whole = end.to_bytes(102).unwrap();
+        for piece in [1, 2, 7, 100] {
+            let mut arrival = Arrival::default();
+            let mut arrived = Vec::new();
+            for bytes in whole.chunks(piece) {
+                arrived.extend_from_slice(bytes);
+                assert_eq!(arrival.is_over(&arrived), arrived.len() == whole.len(), "by {piece}");
+                if arrival.left.is_some() {
+                    // No valid number: looking at it again would end the arrival.
+                    arrived[..arrival.position].fill(0xFF);
+                }
+            }
+        }
+        assert!(Arrival::default().is_over(&[&[END_TAG, 0, 1], &[0xFF; 10][..]].concat()));
     }
 
     #[test]
