@@ -266,6 +266,20 @@ impl Arrival {
         }
     }
 
+    /// Bytes of the block that were looked at.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Whether the footer of a block that is over fits it.
+    pub(crate) fn has_footer(&self, bytes: &[u8]) -> bool {
+        let block_bytes = self.position + 8 + 4;
+        bytes.get(block_bytes..block_bytes + FOOTER_BYTES as usize).is_some_and(|footer| {
+            footer[4..] == TAIL_MAGIC
+                && u32::try_from(block_bytes).is_ok_and(|bytes| footer[..4] == bytes.to_le_bytes())
+        })
+    }
+
     fn skip_numbers(&mut self, bytes: &[u8]) -> Result<(), Short> {
         let mut left = match self.left {
             Some(left) => left,
@@ -342,6 +356,7 @@ mod tests {
                     arrived[..arrival.position].fill(0xFF);
                 }
             }
+            assert!(arrival.has_footer(&arrived) && !arrival.has_footer(&arrived[1..]));
         }
         assert!(Arrival::default().is_over(&[&[END_TAG, 0, 1], &[0xFF; 10][..]].concat()));
     }

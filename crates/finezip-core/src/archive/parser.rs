@@ -259,6 +259,19 @@ pub(crate) fn read_descriptor(
     Ok(Some((Descriptor::from_body(body)?, reader.position())))
 }
 
+/// Bytes of the descriptor block that `bytes` begin with, checksum included, judged by its length
+/// and the lengths of its fields alone; `None` for what is no descriptor.
+pub(crate) fn descriptor_length(bytes: &[u8], limits: &Limits) -> Option<usize> {
+    let mut reader = ByteReader::new(bytes);
+    let (tag, length) = (reader.byte().ok()?, reader.varint().ok()?);
+    if tag != DESCRIPTOR_TAG || length > limits.descriptor_bytes {
+        return None;
+    }
+    let body = reader.take(usize::try_from(length).ok()?).ok()?;
+    reader.array::<4>().ok()?;
+    Descriptor::has_fields(body).then(|| reader.position())
+}
+
 /// Like [`read_descriptor`] where the number is not known: the number under which the checksum
 /// holds comes with it. `None` for what is no whole descriptor.
 pub(crate) fn read_unnumbered_descriptor(

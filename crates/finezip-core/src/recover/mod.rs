@@ -26,6 +26,9 @@ use crate::decompress::{Decompressor, MemberDecoder};
 use crate::error::{Error, Result};
 use crate::write::Summary;
 
+/// Descriptions of other members that are tried where a member's own is lost.
+const MOST_GUESSES: usize = 64;
+
 /// What was read from an archive past its damage.
 #[derive(Clone, Debug, Default)]
 pub struct Recovery {
@@ -132,7 +135,8 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
             .map(|(number, (found, stop))| Member::new(number, found, found.offset..stop))
             .collect();
         for member in &members {
-            if let Some(descriptor) = member.descriptor
+            if others.len() < MOST_GUESSES
+                && let Some(descriptor) = member.descriptor
                 && !others.iter().any(|other| other.descriptor == descriptor)
             {
                 others.push(Candidate { descriptor, adapter: member.adapter.clone() });

@@ -1,11 +1,15 @@
 //! Archives forged to make recovery take more memory, time or numbers than there are.
 
 use std::io::Cursor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::archive::{
     End, IndexEntry, Limits, Method, adapter, block_crc, content_hash, start_bytes,
 };
+use crate::components::Resolver;
+use crate::compress::Compressor;
 use crate::record::Record;
 
 /// A description that needs no model.
@@ -28,10 +32,12 @@ fn stored(number: u64, text: &[u8]) -> Vec<u8> {
     [&stored_header(number, text, text.len() as u64), text, &crc].concat()
 }
 
-fn survey(archive: &[u8]) -> Survey {
+/// What was found, and the work that took.
+fn survey(archive: &[u8]) -> (Survey, u64) {
     let mut source = Cursor::new(archive);
     let mut window = Window::new(&mut source).unwrap();
-    Surveyor::new(&mut window, Limits::default()).unwrap().run().unwrap()
+    let survey = Surveyor::new(&mut window, Limits::default()).unwrap().run().unwrap();
+    (survey, window.work())
 }
 
 fn recover(archive: &[u8]) -> (Vec<u8>, Recovery) {
@@ -45,7 +51,7 @@ fn recover(archive: &[u8]) -> (Vec<u8>, Recovery) {
 }
 
 fn pieces(archive: &[u8]) -> usize {
-    let survey = survey(archive);
+    let (survey, _) = survey(archive);
     let extent = 0..archive.len() as u64;
     Member::new(0, &survey.members[0], extent).pieces.len()
 }
@@ -56,6 +62,18 @@ fn lost_frames(recovery: &Recovery) -> Vec<(u64, u64, Option<u64>)> {
         _ => None,
     });
     lost.collect()
+}
+
+/// Bytes without order, the same each time.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..count).map(|_| next()).collect()
 }
 
 #[test]
@@ -104,7 +122,7 @@ fn an_adapter_before_a_second_description_is_not_that_of_the_first() {
         stored(3, b"text"),
     ];
     let archive = [&start_bytes()[..], &blocks.concat()].concat();
-    let survey = survey(&archive);
+    let (survey, _) = survey(&archive);
     assert_eq!(survey.members[0].blocks.len(), 4);
     let member = Member::new(0, &survey.members[0], 0..archive.len() as u64);
     assert_eq!((member.descriptor, member.adapter), (Some(&descriptor("a")), None));
@@ -141,4 +159,107 @@ fn lengths_without_a_sum_are_not_known() {
         })
         .collect();
     assert_eq!(offsets, [Some(0), Some(u64::MAX - 2), None]);
+}
+
+/// Bytes in which every few begin a block of hundreds of thousands.
+fn forged_blocks(bytes: usize) -> [(&'static str, Vec<u8>); 4] {
+    // Its end is the start of another, under a number that does not follow.
+    let frame = stored_header(7, b"", 200_016);
+    assert_eq!(frame.len(), 20);
+    // Entries by the million, the first of which could be those of frames.
+    let index = [&[b'E', 0, 0xFF, 0xFF, 0xFF, 0x7F], &[30, 10].repeat(8)[..]].concat();
+    // A body of 60,000 bytes that is one field.
+    let description = [b'D', 0xE0, 0xD4, 0x03, 200, 0xDC, 0xD4, 0x03];
+    // All end before the one description.
+    let mut adapters = Vec::new();
+    while adapters.len() + 16_384 < bytes {
+        let body = (bytes - adapters.len() - 8) as u32;
+        let digits = [body | 0x80, body >> 7 | 0x80, body >> 14].map(|digit| digit as u8);
+        adapters.extend([b'A', digits[0], digits[1], digits[2]]);
+    }
+    adapters.resize(bytes, 0);
+    adapters.extend(descriptor("a").to_block(1));
+    [
+        ("frames", frame.repeat(bytes / frame.len())),
+        ("indexes", index.repeat(bytes / index.len())),
+        ("descriptions", description.repeat(bytes / description.len())),
+        ("adapters", adapters),
+    ]
+}
+
+#[test]
+fn forged_blocks_at_every_place_do_not_take_forever() {
+    let text = noise(100);
+    let archive = Compressor::builder().frame_bytes(30).build().unwrap().compress(&text).unwrap();
+    for (what, forged) in forged_blocks(300_000) {
+        let archive = [&forged[..], &archive].concat();
+        let (found, work) = survey(&archive);
+        // Once over the bound, the block at hand is still read.
+        let most = 66 * archive.len() as u64 + (16 << 20) + (1 << 20);
+        assert!(work < most, "{what}: {work}");
+        assert!(work > 60 * archive.len() as u64, "{what}: only {work}, all was looked at");
+        assert!(found.members.iter().any(|member| member.has_start && member.has_end), "{what}");
+        // What an index knows is still believed.
+        let (recovered, _) = recover(&archive);
+        assert_eq!(recovered, text, "{what}");
+        let (recovered, recovery) = recover(&archive[..archive.len() - 1]);
+        assert!(recovered.is_empty() && recovery.loses_text(), "{what}");
+    }
+}
+
+#[test]
+fn what_noise_between_blocks_costs_leaves_the_bound_far_away() {
+    let text = noise(1 << 19);
+    for frame_bytes in [100, 5_000, 1 << 17] {
+        let compressor = Compressor::builder().frame_bytes(frame_bytes).build().unwrap();
+        let archive = compressor.compress(&text).unwrap();
+        let most = 16 * archive.len() as u64;
+        let (found, work) = survey(&archive);
+        assert!(work < most, "{frame_bytes}: {work} for {} bytes", archive.len());
+        let offsets: Vec<_> = found.members[0].blocks.iter().map(|block| block.offset).collect();
+        for stop in [archive.len(), archive.len() - 8] {
+            let mut damaged = archive[..stop].to_vec();
+            for (_, at) in offsets.iter().enumerate().filter(|(i, _)| i % 3 < 2) {
+                damaged[*at as usize + 3] ^= 0x10;
+            }
+            let (_, work) = survey(&damaged);
+            assert!(work < most, "{frame_bytes}, damaged: {work} for {} bytes", archive.len());
+        }
+    }
+}
+
+/// Has nothing, and counts how often it is asked.
+struct Counting(Arc<AtomicUsize>);
+
+impl Resolver for Counting {
+    fn resolve(&self, _: &Descriptor) -> Result<Components> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Err(Error::Settings("nothing is here".into()))
+    }
+}
+
+#[test]
+fn a_frame_without_description_is_tried_with_a_bounded_number_of_others() {
+    let mut archive = Vec::new();
+    for member in 0..MOST_GUESSES + 20 {
+        archive.extend(start_bytes());
+        archive.extend(descriptor(&member.to_string()).to_block(0));
+    }
+    archive.extend(start_bytes());
+    let payload = b"payload";
+    let header = FrameHeader {
+        method: Method::Bytes,
+        original_bytes: 10,
+        payload_bytes: payload.len() as u64,
+        content_hash: 0,
+    };
+    archive.extend(header.to_bytes(1));
+    archive.extend(payload);
+    archive.extend(block_crc(1, payload).to_le_bytes());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let decompressor = Decompressor::new(Counting(Arc::clone(&asked)));
+    let recovery = decompressor.recover(&mut Cursor::new(&archive), &mut Vec::new()).unwrap();
+    assert_eq!(recovery.members, MOST_GUESSES + 21);
+    assert_eq!(lost_frames(&recovery), [(0, 1, Some(10))]);
+    assert_eq!(asked.load(Ordering::Relaxed), MOST_GUESSES);
 }
