@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use crate::archive::end::digest;
+use crate::archive::end::{check_writable, digest};
 use crate::archive::{
-    Block, BlockParser, Descriptor, End, FrameHeader, IndexEntry, Method, adapter, block_crc,
-    start_bytes,
+    Block, BlockParser, Descriptor, End, FrameHeader, IndexEntry, Limits, Method, adapter,
+    block_crc, start_bytes,
 };
 use crate::compress::{Compressor, DescriptionBytes};
 use crate::decompress::{Decompressor, MemberDecoder};
@@ -61,6 +61,10 @@ pub struct Encoder<'c, W: Write> {
     blocks: u64,
     end: End,
     hashes: Vec<u64>,
+    /// Bytes that the index's entries take.
+    entry_bytes: u64,
+    /// Bytes of an end block that readers take.
+    end_limit: u64,
     summary: Summary,
 }
 
@@ -75,6 +79,8 @@ impl<'c, W: Write> Encoder<'c, W> {
             blocks: 0,
             end: End::default(),
             hashes: Vec::new(),
+            entry_bytes: 0,
+            end_limit: Limits::default().end_bytes,
             summary: Summary::default(),
         }
     }
@@ -161,10 +167,13 @@ impl<'c, W: Write> Encoder<'c, W> {
         self.put(&frame.payload)?;
         self.put(&crc)?;
         self.blocks += 1;
-        self.end.frames.push(IndexEntry {
+        let entry = IndexEntry {
             block_bytes: (header.len() + frame.payload.len() + crc.len()) as u64,
             original_bytes: frame.header.original_bytes,
-        });
+        };
+        self.entry_bytes += entry.bytes();
+        check_writable(self.entry_bytes, self.end_limit)?;
+        self.end.frames.push(entry);
         self.hashes.push(frame.header.content_hash);
         self.summary.add_frame(&frame.header, frame.timing);
         if let Some(observer) = &mut self.observer {
@@ -252,5 +261,32 @@ impl<W: Write> Write for Decoder<'_, W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_frames_than_a_readable_index_holds_are_refused_while_they_are_written() {
+        let limit = 200;
+        let compressor = Compressor::builder().frame_bytes(1).build().unwrap();
+        let text = vec![b'a'; 1000];
+        let mut encoder = Encoder::new(Vec::new(), &compressor);
+        encoder.end_limit = limit;
+        let error = Error::from_io(encoder.write_all(&text).unwrap_err());
+        assert!(matches!(error, Error::Settings(_)), "{error}");
+        assert!(error.to_string().contains("raise the frame size"), "{error}");
+        let written = encoder.summary.text_bytes as usize;
+        assert!((50..100).contains(&written), "{written} frames");
+
+        // What was not refused is read.
+        let archive = compressor.compress(&text[..written]).unwrap();
+        let limits = crate::Limits { end_bytes: limit, ..crate::Limits::default() };
+        let decompressor = Decompressor::without_model().with_limits(limits);
+        assert_eq!(decompressor.decompress(&archive).unwrap(), &text[..written]);
+        let index = crate::ArchiveIndex::read(&mut io::Cursor::new(&archive), &limits).unwrap();
+        assert_eq!(index.frames.len(), written);
     }
 }

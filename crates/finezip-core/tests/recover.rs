@@ -6,19 +6,22 @@ use std::io::Cursor;
 use std::ops::Range;
 
 use finezip_core::{
-    ArchiveIndex, Compressor, Decompressor, Error, Exactness, FrameInfo, Limits, Lost, Recovery,
+    ArchiveIndex, Compressor, CompressorBuilder, Decompressor, Error, Exactness, FrameInfo, Limits,
+    Lost, Method, RecordRule, Recovery,
 };
 use proptest::prelude::*;
 use support::{Chunks, TEXT, language};
 
 const FRAME_BYTES: usize = 45;
 
-fn compressor() -> Compressor {
+fn builder() -> CompressorBuilder {
     Compressor::builder()
         .language(language(Exactness::Everywhere, Chunks { chunk: 5, lanes: 3, overlap: 0 }))
         .frame_bytes(FRAME_BYTES)
-        .build()
-        .unwrap()
+}
+
+fn compressor() -> Compressor {
+    builder().build().unwrap()
 }
 
 fn decompressor() -> Decompressor {
@@ -32,6 +35,17 @@ fn text() -> Vec<u8> {
 
 fn archive() -> Vec<u8> {
     compressor().compress(&text()).unwrap()
+}
+
+/// Archives of records with their texts: lines, what NUL ends, and single bytes, whose frames are
+/// several times as long as their text.
+fn records() -> [(Vec<u8>, Vec<u8>); 3] {
+    let nul = text().iter().map(|&byte| if byte == b'\n' { 0 } else { byte }).collect();
+    let noise = (0..100_u32).map(|i| (i.wrapping_mul(0x9E37_79B1) >> 24) as u8).collect();
+    [(RecordRule::LINES, text()), (RecordRule::Delimiter(0), nul), (RecordRule::Bytes(1), noise)]
+        .map(|(rule, text)| {
+            (builder().records(rule).build().unwrap().compress(&text).unwrap(), text)
+        })
 }
 
 fn recover(archive: &[u8]) -> (Vec<u8>, Recovery) {
@@ -82,20 +96,49 @@ fn a_whole_archive_is_its_text_and_nothing_is_lost() {
 }
 
 #[test]
+fn frames_of_records_are_read() {
+    let mut most_longer = 0;
+    for (archive, text) in records() {
+        let frames = frames(&archive);
+        assert!(frames.len() > 2);
+        for frame in frames {
+            assert!(matches!(frame.header.method, Method::Records { .. }), "{frame:?}");
+            let longer = frame.block_bytes.saturating_sub(frame.header.original_bytes);
+            most_longer = most_longer.max(longer);
+        }
+        let (found, recovery) = recover(&archive);
+        assert_eq!(found, text);
+        assert!(recovery.is_whole(), "{:?}", recovery.losses);
+        // Without its index.
+        let (found, recovery) = recover(&archive[..archive.len() - 8]);
+        assert_eq!(found, text);
+        assert_eq!(recovery.losses.len(), 1, "{:?}", recovery.losses);
+        assert_eq!(recovery.losses[0].what, Lost::Index);
+    }
+    assert!(most_longer > 100, "{most_longer} bytes");
+}
+
+#[test]
 fn a_changed_byte_costs_at_most_its_frame() {
-    let (archive, text) = (archive(), text());
-    let frames = frames(&archive);
+    a_changed_byte_costs_its_frame_of(&archive(), &text(), &[0x01, 0x80, 0xFF]);
+    for (archive, text) in records() {
+        a_changed_byte_costs_its_frame_of(&archive, &text, &[0x55]);
+    }
+}
+
+fn a_changed_byte_costs_its_frame_of(archive: &[u8], text: &[u8], changes: &[u8]) {
+    let frames = frames(archive);
     let descriptor = 5..frames[0].offset as usize;
     assert!(descriptor.len() > 50, "the descriptor stands first");
     for at in 0..archive.len() {
-        for change in [0x01, 0x80, 0xFF] {
-            let mut damaged = archive.clone();
+        for change in changes {
+            let mut damaged = archive.to_vec();
             damaged[at] ^= change;
             let (found, recovery) = recover(&damaged);
             let place = format!("byte {at} of {} ^ {change:#x}", archive.len());
             assert!(!recovery.is_whole(), "{place}");
             if let Some(frame) = frames.iter().find(|frame| block(frame).contains(&at)) {
-                assert_eq!(found, without(&text, frame), "{place}: {:?}", recovery.losses);
+                assert_eq!(found, without(text, frame), "{place}: {:?}", recovery.losses);
                 let range = frame.text_offset..frame.text_offset + frame.header.original_bytes;
                 assert_eq!(lost_ranges(&recovery), [range], "{place}: {:?}", recovery.losses);
                 assert_eq!(recovery.lost_bytes(), frame.header.original_bytes);

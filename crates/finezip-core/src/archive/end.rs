@@ -1,6 +1,7 @@
 //! The end of a member: an index for random access and a digest over its frames.
 
-use super::bytes::{ByteReader, Short, put_varint};
+use super::bytes::{ByteReader, Short, put_varint, varint_bytes};
+use super::frame::most_payload;
 use super::limits::Limits;
 use super::{END_TAG, FOOTER_BYTES, START_BYTES, TAIL_MAGIC, block_crc, content_hash};
 use crate::error::{Error, Result};
@@ -11,6 +12,8 @@ const MIN_FRAME_BYTES: u64 = 2 + 2 + 8 + 4 + 4;
 const MAX_FRAMING_BYTES: u64 = 64;
 /// Entries that [`End::is_plausible`] looks at; they take 160 bytes at most.
 const ENTRIES_LOOKED_AT: u64 = 8;
+/// More than an end block has besides its entries.
+const MAX_BESIDES_BYTES: u64 = 1 + 4 * 10 + 8 + 4;
 
 /// Where one frame lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,24 @@ pub struct End {
     pub frames: Vec<IndexEntry>,
     /// XXH3-64 over the frames' content hashes, 8 bytes little-endian each.
     pub digest: u64,
+}
+
+impl IndexEntry {
+    /// Bytes that it takes in the index.
+    pub(crate) fn bytes(&self) -> u64 {
+        (varint_bytes(self.block_bytes) + varint_bytes(self.original_bytes)) as u64
+    }
+}
+
+/// An error where an end block whose entries take so many bytes may be longer than readers allow.
+pub(crate) fn check_writable(entry_bytes: u64, limit: u64) -> Result<()> {
+    if entry_bytes.saturating_add(MAX_BESIDES_BYTES) > limit {
+        return Err(Error::Settings(format!(
+            "frames too small for a text of this length: the index of more than {limit} bytes could \
+             not be read; raise the frame size"
+        )));
+    }
+    Ok(())
 }
 
 /// The digest of a member whose frames have these content hashes.
@@ -137,7 +158,7 @@ impl End {
             for _ in 0..count.min(ENTRIES_LOOKED_AT) {
                 let (block_bytes, original_bytes) = (reader.varint()?, reader.varint()?);
                 if original_bytes > limits.frame_bytes
-                    || block_bytes > original_bytes + MAX_FRAMING_BYTES
+                    || block_bytes > most_payload(original_bytes).saturating_add(MAX_FRAMING_BYTES)
                     || block_bytes < MIN_FRAME_BYTES
                 {
                     return Ok(false);
@@ -150,12 +171,8 @@ impl End {
 
     fn read_fields(bytes: &[u8]) -> Result<(Self, usize), Short> {
         let mut reader = ByteReader::new(bytes);
-        reader.byte()?;
-        let descriptor_bytes = reader.varint()?;
-        let before = if descriptor_bytes > 0 { reader.varint()? } else { 0 };
-        let adapter_bytes = if before & 1 == 1 { reader.varint()? } else { 0 };
-        let frames_before_descriptor = before >> 1;
-        let count = reader.varint()?;
+        let Head { descriptor_bytes, adapter_bytes, frames_before_descriptor, count } =
+            Head::read(&mut reader)?;
         // Every entry takes two bytes at least: no count makes us allocate more than we were given.
         let mut frames = Vec::with_capacity((count as usize).min(bytes.len() / 2));
         for _ in 0..count {
@@ -210,6 +227,83 @@ impl End {
     }
 }
 
+/// What stands before the entries of an end block.
+struct Head {
+    descriptor_bytes: u64,
+    adapter_bytes: u64,
+    frames_before_descriptor: u64,
+    count: u64,
+}
+
+impl Head {
+    fn read(reader: &mut ByteReader<'_>) -> Result<Self, Short> {
+        reader.byte()?;
+        let descriptor_bytes = reader.varint()?;
+        let before = if descriptor_bytes > 0 { reader.varint()? } else { 0 };
+        let adapter_bytes = if before & 1 == 1 { reader.varint()? } else { 0 };
+        let count = reader.varint()?;
+        Ok(Self { descriptor_bytes, adapter_bytes, frames_before_descriptor: before >> 1, count })
+    }
+}
+
+/// How far an end block has arrived: its numbers are counted as they come, so that a long index is
+/// read when it is whole and not at every piece of it.
+#[derive(Debug, Default)]
+pub(crate) struct Arrival {
+    /// Bytes of the block that were looked at.
+    position: usize,
+    /// Numbers of its entries that are still to come, once their count is known.
+    left: Option<u64>,
+}
+
+impl Arrival {
+    /// Whether the block and its footer are whole, or not what [`End::read`] can read, given all
+    /// its bytes that are there by now.
+    pub(crate) fn is_over(&mut self, bytes: &[u8]) -> bool {
+        match self.skip_numbers(bytes) {
+            Ok(()) => bytes.len() >= self.position + 8 + 4 + FOOTER_BYTES as usize,
+            Err(short) => short == Short::Varint,
+        }
+    }
+
+    /// Bytes of the block that were looked at.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Whether the footer of a block that is over fits it.
+    pub(crate) fn has_footer(&self, bytes: &[u8]) -> bool {
+        let block_bytes = self.position + 8 + 4;
+        bytes.get(block_bytes..block_bytes + FOOTER_BYTES as usize).is_some_and(|footer| {
+            footer[4..] == TAIL_MAGIC
+                && u32::try_from(block_bytes).is_ok_and(|bytes| footer[..4] == bytes.to_le_bytes())
+        })
+    }
+
+    fn skip_numbers(&mut self, bytes: &[u8]) -> Result<(), Short> {
+        let mut left = match self.left {
+            Some(left) => left,
+            None => {
+                let mut reader = ByteReader::new(bytes);
+                let left = Head::read(&mut reader)?.count.saturating_mul(2);
+                self.position = reader.position();
+                left
+            }
+        };
+        let mut reader = ByteReader::new(&bytes[self.position..]);
+        let (mut read, mut skipped) = (0, Ok(()));
+        while left > 0 && skipped.is_ok() {
+            skipped = reader.varint().map(|_| {
+                left -= 1;
+                read = reader.position();
+            });
+        }
+        self.position += read;
+        self.left = Some(left);
+        skipped
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -242,6 +336,47 @@ mod tests {
             prop_assert_eq!(End::read(&bytes, 7).unwrap(), Some((end, bytes.len())));
             prop_assert!(End::read(&bytes, 8).is_err());
         }
+    }
+
+    #[test]
+    fn an_arriving_index_is_over_when_it_is_whole_and_looked_at_once() {
+        let frames = (0..100)
+            .map(|i| IndexEntry { block_bytes: 1 << (i % 63), original_bytes: 3 << (i % 50) })
+            .collect();
+        let end = End { descriptor_bytes: 300, adapter_bytes: 5, frames, ..End::default() };
+        let whole = end.to_bytes(102).unwrap();
+        for piece in [1, 2, 7, 100] {
+            let mut arrival = Arrival::default();
+            let mut arrived = Vec::new();
+            for bytes in whole.chunks(piece) {
+                arrived.extend_from_slice(bytes);
+                assert_eq!(arrival.is_over(&arrived), arrived.len() == whole.len(), "by {piece}");
+                if arrival.left.is_some() {
+                    // No valid number: looking at it again would end the arrival.
+                    arrived[..arrival.position].fill(0xFF);
+                }
+            }
+            assert!(arrival.has_footer(&arrived) && !arrival.has_footer(&arrived[1..]));
+        }
+        assert!(Arrival::default().is_over(&[&[END_TAG, 0, 1], &[0xFF; 10][..]].concat()));
+    }
+
+    #[test]
+    fn an_index_that_readers_would_refuse_is_refused() {
+        assert!(check_writable(1000 - MAX_BESIDES_BYTES, 1000).is_ok());
+        let error = check_writable(1001 - MAX_BESIDES_BYTES, 1000).unwrap_err();
+        assert!(matches!(error, Error::Settings(_)), "{error}");
+        let frames = vec![IndexEntry { block_bytes: u64::MAX, original_bytes: 1 }; 9];
+        let entries: u64 = frames.iter().map(IndexEntry::bytes).sum();
+        let end = End {
+            descriptor_bytes: u64::MAX,
+            adapter_bytes: u64::MAX,
+            frames_before_descriptor: u64::MAX >> 1,
+            frames,
+            digest: 0,
+        };
+        let bytes = end.to_bytes(0).unwrap().len() as u64 - FOOTER_BYTES;
+        assert!(bytes <= entries + MAX_BESIDES_BYTES, "{bytes} bytes, {entries} of entries");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use crate::records::MAX_RECORDS;
 const MAX_INDEX_BYTES: u64 = 28;
 const MAX_HEAD_BYTES: u64 = 64;
 
+/// The highest number of a method.
+const LAST_METHOD: u8 = 4;
+
 /// How a frame's payload is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -117,7 +120,7 @@ impl FrameHeader {
                 if expected != found {
                     return Err(Error::checksum("frame header", found, expected));
                 }
-                if method > 4 {
+                if method > LAST_METHOD {
                     return Err(Error::damaged(
                         "frame header",
                         format!("method {method} is unknown; a newer finezip wrote it"),
@@ -134,7 +137,7 @@ impl FrameHeader {
     pub(crate) fn read_unnumbered(bytes: &[u8], limits: &Limits) -> Option<(Self, usize, u64)> {
         let (method, header, length) = Self::read_fields(bytes).ok()?;
         let crc = bytes.get(length..length + 4)?;
-        if bytes[0] != FRAME_TAG || method > 3 || header.check(limits).is_err() {
+        if bytes[0] != FRAME_TAG || method > LAST_METHOD || header.check(limits).is_err() {
             return None;
         }
         let crc = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
@@ -168,7 +171,7 @@ impl FrameHeader {
         let most = match self.method {
             Method::Records { records, .. } => {
                 within("records in a frame", records, MAX_RECORDS)?;
-                self.original_bytes + records * MAX_INDEX_BYTES + MAX_HEAD_BYTES
+                most_payload_of_records(self.original_bytes, records)
             }
             _ => self.original_bytes,
         };
@@ -196,6 +199,17 @@ impl FrameHeader {
             _ => Ok(()),
         }
     }
+}
+
+/// The most bytes of payload that so many records with so many bytes of text have.
+fn most_payload_of_records(original_bytes: u64, records: u64) -> u64 {
+    original_bytes.saturating_add(records.saturating_mul(MAX_INDEX_BYTES) + MAX_HEAD_BYTES)
+}
+
+/// The most bytes of payload that a frame with so many bytes of text has, whatever its method: no
+/// record but has a byte of text or a delimiter.
+pub(super) fn most_payload(original_bytes: u64) -> u64 {
+    most_payload_of_records(original_bytes, original_bytes.min(MAX_RECORDS))
 }
 
 #[cfg(test)]
@@ -233,6 +247,10 @@ mod tests {
             let read = FrameHeader::read(&bytes, number, &limits).unwrap();
             prop_assert_eq!(read, Some((header, bytes.len())));
             prop_assert!(FrameHeader::read(&bytes, number ^ 1, &limits).is_err());
+            let number = number % (1 << 32);
+            let bytes = header.to_bytes(number);
+            let read = FrameHeader::read_unnumbered(&bytes, &limits);
+            prop_assert_eq!(read, Some((header, bytes.len(), number)));
         }
     }
 }

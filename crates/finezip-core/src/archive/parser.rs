@@ -7,8 +7,8 @@
 use super::bytes::{ByteReader, Short};
 use super::limits::{Limits, within};
 use super::{
-    ADAPTER_TAG, DESCRIPTOR_TAG, Descriptor, END_TAG, End, FORMAT_VERSION, FRAME_TAG, FrameHeader,
-    IndexEntry, MAGIC, START_BYTES, adapter, block_crc, end, number_of,
+    ADAPTER_TAG, DESCRIPTOR_TAG, Descriptor, END_TAG, End, FOOTER_BYTES, FORMAT_VERSION, FRAME_TAG,
+    FrameHeader, IndexEntry, MAGIC, START_BYTES, adapter, block_crc, end, number_of,
 };
 use crate::error::{Error, Result};
 
@@ -49,6 +49,7 @@ struct Member {
     frames_before_descriptor: u64,
     frames: Vec<IndexEntry>,
     hashes: Vec<u64>,
+    end: end::Arrival,
 }
 
 impl BlockParser {
@@ -204,9 +205,14 @@ impl BlockParser {
 
     fn parse_end(&mut self) -> Result<Option<Block>> {
         let rest = &self.buffer[self.taken..];
-        let Some(member) = &self.member else { return Ok(None) };
-        let Some((found, length)) = End::read(rest, member.blocks)? else {
-            within("bytes of index", rest.len() as u64, self.limits.end_bytes)?;
+        let Some(member) = &mut self.member else { return Ok(None) };
+        let found = match member.end.is_over(rest) {
+            true => End::read(rest, member.blocks)?,
+            false => None,
+        };
+        let Some((found, length)) = found else {
+            let most = self.limits.end_bytes.saturating_add(FOOTER_BYTES);
+            within("bytes of index and footer", rest.len() as u64, most)?;
             return Ok(None);
         };
         let expected = End {
@@ -251,6 +257,19 @@ pub(crate) fn read_descriptor(
         return Err(Error::checksum("descriptor", found, expected));
     }
     Ok(Some((Descriptor::from_body(body)?, reader.position())))
+}
+
+/// Bytes of the descriptor block that `bytes` begin with, checksum included, judged by its length
+/// and the lengths of its fields alone; `None` for what is no descriptor.
+pub(crate) fn descriptor_length(bytes: &[u8], limits: &Limits) -> Option<usize> {
+    let mut reader = ByteReader::new(bytes);
+    let (tag, length) = (reader.byte().ok()?, reader.varint().ok()?);
+    if tag != DESCRIPTOR_TAG || length > limits.descriptor_bytes {
+        return None;
+    }
+    let body = reader.take(usize::try_from(length).ok()?).ok()?;
+    reader.array::<4>().ok()?;
+    Descriptor::has_fields(body).then(|| reader.position())
 }
 
 /// Like [`read_descriptor`] where the number is not known: the number under which the checksum

@@ -57,11 +57,13 @@ impl fmt::Display for Loss {
             Lost::Frames { first, count, text_offset, text_bytes, output_offset } => {
                 match count {
                     1 => write!(f, "member {member}, frame {first}: ")?,
-                    _ => write!(f, "member {member}, frames {first} to {}: ", first + count - 1)?,
+                    _ => {
+                        write!(f, "member {member}, frames {first} to {}: ", last(*first, *count))?
+                    }
                 }
                 match (text_offset, text_bytes) {
                     (Some(from), Some(bytes)) => {
-                        write!(f, "bytes {from}..{} of the text", from + bytes)?;
+                        write!(f, "bytes {from}..{} of the text", from.saturating_add(*bytes))?;
                     }
                     (Some(from), None) => {
                         write!(f, "text from byte {from} on, how much is not known,")?
@@ -91,5 +93,23 @@ impl fmt::Display for Loss {
         }
         let Range { start, end } = self.archive;
         write!(f, " (archive bytes {start}..{end}: {})", self.why)
+    }
+}
+
+/// The last of `count` frames from `first` on.
+fn last(first: u64, count: u64) -> u64 {
+    first.saturating_add(count.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_past_the_last_are_told() {
+        let (first, text_offset, text_bytes) = (u64::MAX, Some(5), Some(u64::MAX));
+        let what = Lost::Frames { first, count: 2, text_offset, text_bytes, output_offset: 0 };
+        let loss = Loss { member: 0, what, archive: 0..1, why: "forged".into() };
+        assert!(loss.to_string().contains("bytes 5..18446744073709551615 of the text lost"));
     }
 }

@@ -7,14 +7,23 @@ use super::loss::{Loss, Lost};
 use super::survey::{Found, FoundMember, Kind};
 use crate::archive::{Descriptor, End, FrameHeader, IndexEntry, end};
 
-/// What is known of a frame.
+/// What is known of a frame, or of several that are missing together.
 pub(super) enum Piece<'a> {
     /// It is there, and its payload's checksum holds.
     Whole { block: &'a Found, header: FrameHeader },
     /// Its header is there; its payload is damaged.
     Damaged { block: &'a Found, header: FrameHeader },
-    /// It is not there.
-    Missing { archive: Range<u64>, text_bytes: Option<u64> },
+    /// So many frames are not there.
+    Missing { count: u64, archive: Range<u64>, text_bytes: Option<u64> },
+}
+
+impl Piece<'_> {
+    pub(super) fn frames(&self) -> u64 {
+        match self {
+            Self::Whole { .. } | Self::Damaged { .. } => 1,
+            Self::Missing { count, .. } => *count,
+        }
+    }
 }
 
 /// A member put in order.
@@ -23,8 +32,8 @@ pub(super) struct Member<'a> {
     pub(super) descriptor: Option<&'a Descriptor>,
     /// Where the body of its embedded adapter stands in the archive.
     pub(super) adapter: Option<Range<u64>>,
-    /// Its frames by their numbers.
-    pub(super) frames: Vec<Piece<'a>>,
+    /// Its frames by their numbers: no more pieces than about two for each block that is there.
+    pub(super) pieces: Vec<Piece<'a>>,
     /// What is lost besides frames.
     pub(super) losses: Vec<Loss>,
     /// Whether the number of its frames is known.
@@ -47,8 +56,11 @@ impl<'a> Member<'a> {
             Kind::Descriptor(descriptor) => Some((number, descriptor.as_ref())),
             _ => None,
         });
-        let adapter = blocks.values().find_map(|block| match &block.kind {
-            Kind::Adapter { body } => Some(body.clone()),
+        // One before another descriptor is not its adapter.
+        let adapter = blocks.iter().find_map(|(number, block)| match &block.kind {
+            Kind::Adapter { body } if descriptor.is_none_or(|(its, _)| number + 1 == its) => {
+                Some(body.clone())
+            }
             _ => None,
         });
         let head = Head::of(&blocks, descriptor, adapter.is_some(), index);
@@ -62,20 +74,21 @@ impl<'a> Member<'a> {
             Some(end) => end.frames.len() as u64,
             None => {
                 let after_last = blocks.last_key_value().map_or(0, |(&number, _)| number + 1);
-                after_last - head.blocks_below(after_last)
+                head.frames_below(after_last)
             }
         };
-        let frames = (0..frame_count)
-            .map(|frame| {
-                let entry = index.and_then(|end| end.frames.get(frame as usize));
-                piece(&blocks, head.number_of_frame(frame), entry, &extent)
-            })
-            .collect();
+        let mut pieces = Vec::new();
+        let mut frame = 0;
+        while frame < frame_count {
+            let piece = piece(&blocks, &head, frame..frame_count, index, &extent);
+            frame += piece.frames();
+            pieces.push(piece);
+        }
         Self {
             number,
             descriptor: descriptor.map(|(_, descriptor)| descriptor),
             adapter,
-            frames,
+            pieces,
             losses,
             is_end_known: index.is_some(),
         }
@@ -135,13 +148,18 @@ impl Head {
         number.saturating_sub(self.first).min(self.blocks())
     }
 
+    /// How many frames have numbers below this one.
+    fn frames_below(&self, number: u64) -> u64 {
+        number - self.blocks_below(number)
+    }
+
     fn number_of_frame(&self, frame: u64) -> u64 {
         frame + if frame >= self.first { self.blocks() } else { 0 }
     }
 
     /// The frame that has a number, if it is not that of a block of the head.
     fn frame_of_number(&self, number: u64) -> Option<u64> {
-        let frame = number - self.blocks_below(number);
+        let frame = self.frames_below(number);
         (self.number_of_frame(frame) == number).then_some(frame)
     }
 }
@@ -245,21 +263,36 @@ fn around(blocks: &Blocks<'_>, number: u64, extent: &Range<u64>) -> Range<u64> {
     from..to.max(from)
 }
 
+/// What the first of `frames` is, together with those after it that are missing from one place.
 fn piece<'a>(
     blocks: &Blocks<'a>,
-    number: u64,
-    entry: Option<&IndexEntry>,
+    head: &Head,
+    frames: Range<u64>,
+    index: Option<&End>,
     extent: &Range<u64>,
 ) -> Piece<'a> {
+    let number = head.number_of_frame(frames.start);
     match blocks.get(&number) {
         Some(&block) => match block.kind {
             Kind::Frame { header, is_whole: true, .. } => Piece::Whole { block, header },
             Kind::Frame { header, .. } => Piece::Damaged { block, header },
-            _ => Piece::Missing { archive: block.offset..block.end, text_bytes: None },
+            _ => Piece::Missing { count: 1, archive: block.offset..block.end, text_bytes: None },
         },
-        None => Piece::Missing {
-            archive: around(blocks, number, extent),
-            text_bytes: entry.map(|entry| entry.original_bytes),
-        },
+        None => {
+            let next = blocks.range(number..).next().map(|(&next, _)| head.frames_below(next));
+            let stop = next.map_or(frames.end, |next| next.min(frames.end));
+            let listed = index.and_then(|end| {
+                end.frames.get(usize::try_from(frames.start).ok()?..usize::try_from(stop).ok()?)
+            });
+            Piece::Missing {
+                count: stop - frames.start,
+                archive: around(blocks, number, extent),
+                text_bytes: listed.and_then(|entries| {
+                    entries
+                        .iter()
+                        .try_fold(0_u64, |sum, entry| sum.checked_add(entry.original_bytes))
+                }),
+            }
+        }
     }
 }

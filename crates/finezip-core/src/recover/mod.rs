@@ -8,6 +8,8 @@
 mod loss;
 mod member;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::io::{Read, Seek, Write};
@@ -23,6 +25,9 @@ use crate::components::Components;
 use crate::decompress::{Decompressor, MemberDecoder};
 use crate::error::{Error, Result};
 use crate::write::Summary;
+
+/// Descriptions of other members that are tried where a member's own is lost.
+const MOST_GUESSES: usize = 64;
 
 /// What was read from an archive past its damage.
 #[derive(Clone, Debug, Default)]
@@ -130,7 +135,8 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
             .map(|(number, (found, stop))| Member::new(number, found, found.offset..stop))
             .collect();
         for member in &members {
-            if let Some(descriptor) = member.descriptor
+            if others.len() < MOST_GUESSES
+                && let Some(descriptor) = member.descriptor
                 && !others.iter().any(|other| other.descriptor == descriptor)
             {
                 others.push(Candidate { descriptor, adapter: member.adapter.clone() });
@@ -164,9 +170,10 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
             .into_iter()
             .partition(|loss| matches!(loss.what, Lost::Start | Lost::Descriptor | Lost::Adapter));
         self.recovery.losses.extend(before);
-        for (number, piece) in (0_u64..).zip(&member.frames) {
+        let mut number = 0;
+        for piece in &member.pieces {
             let lost = match piece {
-                Piece::Missing { archive, text_bytes } => {
+                Piece::Missing { archive, text_bytes, .. } => {
                     Some((archive.clone(), *text_bytes, "no readable frame".to_owned()))
                 }
                 Piece::Damaged { block, header } => {
@@ -178,12 +185,20 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
                     .frame(number, block, header, &mut parts)?
                     .map(|why| (block.offset..block.end, Some(header.original_bytes), why)),
             };
-            match lost {
-                None => self.text_at = self.text_at.map(|at| at + piece.text_bytes().unwrap_or(0)),
-                Some((archive, text_bytes, why)) => {
-                    self.lose_frame(member.number, number, archive, text_bytes, why);
-                }
+            if let Some((archive, text_bytes, why)) = lost {
+                let what = Lost::Frames {
+                    first: number,
+                    count: piece.frames(),
+                    text_offset: self.text_at,
+                    text_bytes,
+                    output_offset: self.decoder.summary().text_bytes,
+                };
+                self.recovery.losses.push(Loss { member: member.number, what, archive, why });
             }
+            // Lengths that an index has forged may have no sum.
+            let bytes = piece.text_bytes();
+            self.text_at = self.text_at.zip(bytes).and_then(|(at, bytes)| at.checked_add(bytes));
+            number += piece.frames();
         }
         if !member.is_end_known {
             self.text_at = None;
@@ -245,34 +260,6 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
             Err(error @ (Error::Io(_) | Error::Engine { .. })) => Err(error),
             Err(error) => Ok(Some(error.to_string())),
         }
-    }
-
-    /// Notes a lost frame, together with the one before where both are missing from one place.
-    fn lose_frame(
-        &mut self,
-        member: usize,
-        number: u64,
-        archive: Range<u64>,
-        bytes: Option<u64>,
-        why: String,
-    ) {
-        let text_offset = self.text_at;
-        self.text_at = text_offset.zip(bytes).map(|(at, bytes)| at + bytes);
-        if let Some(last) = self.recovery.losses.last_mut()
-            && last.member == member
-            && last.archive == archive
-            && last.why == why
-            && let Lost::Frames { first, count, text_bytes, .. } = &mut last.what
-            && *first + *count == number
-        {
-            *count += 1;
-            *text_bytes = text_bytes.zip(bytes).map(|(sum, bytes)| sum + bytes);
-            return;
-        }
-        let output_offset = self.decoder.summary().text_bytes;
-        let what =
-            Lost::Frames { first: number, count: 1, text_offset, text_bytes: bytes, output_offset };
-        self.recovery.losses.push(Loss { member, what, archive, why });
     }
 
     /// Gaps in which nothing is known to be missing hold bytes that do not belong there.

@@ -5,21 +5,34 @@
 //! block can be read whose checksum holds under a number that may come next: a header tells its
 //! own number (see [`crate::archive::number_of`]). A block found by chance would have to pass 32
 //! bits of checksum for its header and 32 for its payload, and 64 more when it is decoded.
+//!
+//! Looking for blocks may take a fixed number of steps for each byte of the archive. What was forged
+//! so that every place looks like a block of megabytes has used them up soon, and from there on
+//! blocks are looked for only where an index says that they stand, and no further than to where it
+//! says that the next one does.
 
 use std::io::{Read, Seek};
 use std::ops::Range;
 
 use super::window::Window;
-use crate::archive::parser::read_unnumbered_descriptor;
+use crate::archive::end::Arrival;
+use crate::archive::parser::{descriptor_length, read_unnumbered_descriptor};
 use crate::archive::{
-    ADAPTER_TAG, DESCRIPTOR_TAG, Descriptor, END_TAG, End, FRAME_TAG, FrameHeader, Limits, MAGIC,
-    START_BYTES, adapter, start_bytes,
+    ADAPTER_TAG, DESCRIPTOR_TAG, Descriptor, END_TAG, End, FOOTER_BYTES, FRAME_TAG, FrameHeader,
+    Limits, MAGIC, START_BYTES, adapter, start_bytes,
 };
 use crate::error::{Error, Result};
 use crate::index::{MAX_HEADER_BYTES, read_end};
 
 /// Blocks that may be missing between two that are there, for the second to be believed.
 const BELIEVED_BLOCKS: u64 = 1 << 20;
+
+/// Bytes that may be read, checksummed or looked through for each byte of an archive, and besides:
+/// many times what a walk takes that has to search through gaps of noise.
+const WORK_FACTOR: u64 = 64;
+const WORK_BESIDES: u64 = 16 << 20;
+/// What a byte that is parsed, or whose checksum is run backwards, counts for.
+const PARSE_WORK: u64 = 8;
 
 /// Bytes of an end block that are looked at before all of it is read.
 const END_PROBE_BYTES: usize = 256;
@@ -81,13 +94,15 @@ pub(super) struct Surveyor<'w, 's, S> {
     limits: Limits,
     /// Offsets at which the indexes say that members and blocks begin, ascending.
     known: Vec<u64>,
+    /// Whether all places known behind the walk's own were tried, and no block stands there.
+    known_is_tried: bool,
     survey: Survey,
 }
 
 impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
     pub(super) fn new(window: &'w mut Window<'s, S>, limits: Limits) -> Result<Self> {
         let known = known_offsets(window, &limits)?;
-        Ok(Self { window, limits, known, survey: Survey::default() })
+        Ok(Self { window, limits, known, known_is_tried: false, survey: Survey::default() })
     }
 
     /// Walks the whole archive.
@@ -167,13 +182,17 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
     /// Where to look next, after nothing was found at `at`. Where the gap has just begun at a place
     /// the index knows, its later places are tried first.
     fn next_place(&mut self, gap_begins: u64, at: u64, has_just_begun: bool) -> Result<u64> {
-        if has_just_begun && let Ok(place) = self.known.binary_search(&gap_begins) {
+        if has_just_begun
+            && !self.known_is_tried
+            && let Ok(place) = self.known.binary_search(&gap_begins)
+        {
             for next in place + 1..self.known.len() {
                 let offset = self.known[next];
                 if offset > at && self.is_piece(offset)? {
                     return Ok(offset);
                 }
             }
+            self.known_is_tried = true;
         }
         let tags = [ADAPTER_TAG, DESCRIPTOR_TAG, FRAME_TAG, END_TAG, MAGIC[0]];
         Ok(self.window.find(at + 1, &tags)?.unwrap_or(self.window.length()))
@@ -197,8 +216,23 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
             || self.block_at(at)?.is_some_and(|block| block.number == number))
     }
 
+    /// How far a block at `at` may reach to be looked at: anywhere, until too much work was done.
+    fn reach(&self, at: u64) -> u64 {
+        let length = self.window.length();
+        if self.window.work() <= length.saturating_mul(WORK_FACTOR).saturating_add(WORK_BESIDES) {
+            return u64::MAX;
+        }
+        match self.known.binary_search(&at) {
+            Ok(place) => self.known.get(place + 1).copied().unwrap_or(length),
+            Err(_) => at,
+        }
+    }
+
     /// The block at `at`, if its header or index holds.
     fn block_at(&mut self, at: u64) -> Result<Option<Found>> {
+        if self.reach(at) <= at {
+            return Ok(None);
+        }
         let Some(&tag) = self.window.bytes(at, 1)?.first() else { return Ok(None) };
         let found = match tag {
             FRAME_TAG => self.frame_at(at)?,
@@ -221,14 +255,18 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
             return Ok(None);
         }
         let header_bytes = header_bytes as u64;
-        let crc_at = at + header_bytes + header.payload_bytes;
+        let crc_at = (at + header_bytes).saturating_add(header.payload_bytes);
+        let end = crc_at.saturating_add(4);
+        if end > self.reach(at) {
+            return Ok(None);
+        }
         let crc = self.window.block_crc(number, at + header_bytes, header.payload_bytes)?;
         let is_whole = match (crc, self.window.bytes(crc_at, 4)?) {
             (Some(crc), stored) => stored == crc.to_le_bytes(),
             (None, _) => false,
         };
         let kind = Kind::Frame { header, header_bytes, is_whole };
-        Ok(Some(Found { offset: at, end: crc_at + 4, number, kind }))
+        Ok(Some(Found { offset: at, end, number, kind }))
     }
 
     /// An adapter's number is that of the descriptor right after it, less one; what has no
@@ -238,10 +276,13 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
         let Some((head_bytes, body_bytes)) = adapter::read_head(head, &self.limits) else {
             return Ok(None);
         };
-        let body = at + head_bytes..at + head_bytes + body_bytes;
-        let end = body.end + adapter::CRC_BYTES;
-        let number = match self.window.bytes(end, 1)?.first() {
-            Some(&DESCRIPTOR_TAG) => self.descriptor_at(end)?.map(|descriptor| descriptor.number),
+        let body = at + head_bytes..(at + head_bytes).saturating_add(body_bytes);
+        let end = body.end.saturating_add(adapter::CRC_BYTES);
+        if end > self.reach(at) {
+            return Ok(None);
+        }
+        let number = match self.window.byte(end)? {
+            Some(DESCRIPTOR_TAG) => self.descriptor_at(end)?.map(|descriptor| descriptor.number),
             _ => None,
         };
         let Some(number) = number.and_then(|number| number.checked_sub(1)) else {
@@ -257,6 +298,12 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
         // Tag, length and checksum take 15 bytes at most.
         let most = usize::try_from(self.limits.descriptor_bytes.saturating_add(15));
         let bytes = self.window.bytes(at, most.unwrap_or(usize::MAX))?;
+        let Some(length) = descriptor_length(bytes, &self.limits) else { return Ok(None) };
+        if at + length as u64 > self.reach(at) {
+            return Ok(None);
+        }
+        self.window.add_work(PARSE_WORK * length as u64);
+        let bytes = self.window.bytes(at, length)?;
         let read = read_unnumbered_descriptor(bytes, &self.limits);
         Ok(read.map(|(descriptor, length, number)| Found {
             offset: at,
@@ -267,24 +314,41 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
     }
 
     fn end_at(&mut self, at: u64) -> Result<Option<Found>> {
-        let limit = usize::try_from(self.limits.end_bytes).unwrap_or(usize::MAX);
+        let limit = self
+            .limits
+            .end_bytes
+            .saturating_add(FOOTER_BYTES)
+            .min(self.reach(at).saturating_sub(at));
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         if !End::is_plausible(self.window.bytes(at, END_PROBE_BYTES)?, &self.limits) {
             return Ok(None);
         }
-        let mut wanted = END_PROBE_BYTES;
+        let mut wanted = END_PROBE_BYTES.min(limit);
+        let mut arrival = Arrival::default();
         loop {
             let bytes = self.window.bytes(at, wanted)?;
             let is_all = bytes.len() < wanted || wanted >= limit;
-            match End::read_numbered(bytes) {
-                Ok(Some((end, length))) => {
-                    let number = end.frames.len() as u64 + end.head_blocks();
-                    let kind = Kind::End(end);
-                    return Ok(Some(Found { offset: at, end: at + length as u64, number, kind }));
-                }
-                Ok(None) if !is_all => wanted = wanted.saturating_mul(8).min(limit),
-                Ok(None) | Err(_) => return Ok(None),
+            let before = arrival.position();
+            let is_over = arrival.is_over(bytes);
+            let scanned = (arrival.position() - before) as u64;
+            self.window.add_work(scanned);
+            if is_over {
+                break;
             }
+            if is_all {
+                return Ok(None);
+            }
+            wanted = wanted.saturating_mul(8).min(limit);
         }
+        // One footer fits one index only, so that nothing else is read in full.
+        let bytes = self.window.bytes(at, wanted)?;
+        if !arrival.has_footer(bytes) {
+            return Ok(None);
+        }
+        let Ok(Some((end, length))) = End::read_numbered(bytes) else { return Ok(None) };
+        let number = end.frames.len() as u64 + end.head_blocks();
+        self.window.add_work(PARSE_WORK * length as u64);
+        Ok(Some(Found { offset: at, end: at + length as u64, number, kind: Kind::End(end) }))
     }
 }
 

@@ -7,23 +7,37 @@ use crate::error::Result;
 /// Bytes read at once: few calls, little memory.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// What reading a single byte far away counts for.
+const FAR_BYTE_WORK: u64 = 512;
+
 /// A source of which a piece is held.
 pub(super) struct Window<'s, S> {
     source: &'s mut S,
     length: u64,
     held: Vec<u8>,
     held_at: u64,
+    work: u64,
 }
 
 impl<'s, S: Read + Seek> Window<'s, S> {
     pub(super) fn new(source: &'s mut S) -> Result<Self> {
         let length = source.seek(SeekFrom::End(0))?;
-        Ok(Self { source, length, held: Vec::new(), held_at: 0 })
+        Ok(Self { source, length, held: Vec::new(), held_at: 0, work: 0 })
     }
 
     /// Bytes of the whole source.
     pub(super) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Bytes that were read or checksummed so far, and other work noted.
+    pub(super) fn work(&self) -> u64 {
+        self.work
+    }
+
+    /// Notes work that is like that on so many bytes.
+    pub(super) fn add_work(&mut self, bytes: u64) {
+        self.work = self.work.saturating_add(bytes);
     }
 
     /// The source itself. What is held stays valid: nobody writes to it.
@@ -41,10 +55,28 @@ impl<'s, S: Read + Seek> Window<'s, S> {
             self.held_at = offset;
             let wanted = count.max(PIECE_BYTES) as u64;
             self.source.by_ref().take(wanted).read_to_end(&mut self.held)?;
+            self.work = self.work.saturating_add(self.held.len() as u64);
         }
         let from = (offset - self.held_at) as usize;
         // A source that has become shorter meanwhile gives what it has.
         Ok(&self.held[from.min(self.held.len())..(from + count).min(self.held.len())])
+    }
+
+    /// The byte at `offset`, if there is one. What is held stays held: this looks far ahead.
+    pub(super) fn byte(&mut self, offset: u64) -> Result<Option<u8>> {
+        if let Some(ahead) = offset.checked_sub(self.held_at)
+            && let Some(&byte) = usize::try_from(ahead).ok().and_then(|at| self.held.get(at))
+        {
+            return Ok(Some(byte));
+        }
+        if offset >= self.length {
+            return Ok(None);
+        }
+        let mut byte = Vec::with_capacity(1);
+        self.source.seek(SeekFrom::Start(offset))?;
+        self.source.by_ref().take(1).read_to_end(&mut byte)?;
+        self.add_work(FAR_BYTE_WORK);
+        Ok(byte.first().copied())
     }
 
     /// The CRC-32 of a block's number and of `count` bytes from `offset` on; `None` where the
@@ -58,6 +90,10 @@ impl<'s, S: Read + Seek> Window<'s, S> {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&number.to_le_bytes());
         let end = offset.saturating_add(count);
+        if end > self.length {
+            return Ok(None);
+        }
+        self.add_work(count);
         while offset < end {
             let wanted = (end - offset).min(PIECE_BYTES as u64) as usize;
             let bytes = self.bytes(offset, wanted)?;
