@@ -5,6 +5,7 @@
 //! writes each with the checksum it must have.
 
 /// The tags of the format.
+const ADAPTER: u8 = b'A';
 const DESCRIPTOR: u8 = b'D';
 const FRAME: u8 = b'F';
 const END: u8 = b'E';
@@ -17,7 +18,7 @@ pub fn seal(bytes: &[u8]) -> Vec<u8> {
     while let Some(tag) = rest.byte() {
         let mut block = vec![tag];
         match tag {
-            DESCRIPTOR => {
+            ADAPTER | DESCRIPTOR => {
                 let declared = rest.varint(&mut block);
                 block.extend_from_slice(rest.take(declared));
                 put_crc(&mut archive, number, &block);
@@ -28,7 +29,8 @@ pub fn seal(bytes: &[u8]) -> Vec<u8> {
                 block.push(method);
                 rest.varint(&mut block);
                 let declared = rest.varint(&mut block);
-                if method == 2 {
+                // Tokens and lanes, or records and tokens.
+                if matches!(method, 2 | 4) {
                     rest.varint(&mut block);
                     rest.varint(&mut block);
                 }

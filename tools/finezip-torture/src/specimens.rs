@@ -6,7 +6,7 @@ use std::sync::Arc;
 use finezip_coder::{ArithmeticCoder, Backend, RankCoder, Threads};
 use finezip_core::{
     ByteCoder, Coder, Components, Compressor, Decompressor, Descriptor, Error, Language,
-    LanguageModel, Limits, Record, Resolver, Result, Schedule, Tokenizer,
+    LanguageModel, Limits, Record, RecordRule, Resolver, Result, Schedule, Tokenizer,
 };
 use finezip_exact::{ExactModel, ExactOptions};
 use finezip_mixer::{bytes, tokens};
@@ -188,6 +188,11 @@ pub fn specimens() -> anyhow::Result<Vec<Specimen>> {
         let coder = Arc::new(bytes::ByteMixer::default());
         Compressor::builder().byte_coder(coder).frame_bytes(frame_bytes).build()
     };
+    let by_record = Compressor::builder()
+        .language(language(rolling()?, arithmetic()))
+        .records(RecordRule::LINES)
+        .frame_bytes(80)
+        .build()?;
     let noise: Vec<u8> = (0..90_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let all = by_model(rolling()?, arithmetic())?;
     let mut found = Vec::new();
@@ -205,6 +210,7 @@ pub fn specimens() -> anyhow::Result<Vec<Specimen>> {
         ("zstd", Compressor::builder().frame_bytes(120).build()?, &VERSES.repeat(2)[..]),
         ("stored", Compressor::builder().frame_bytes(25).build()?, &noise[..]),
         ("empty", Compressor::builder().build()?, b""),
+        ("records", by_record, &[WORDS, b"\n\n", WORDS, b"\nlast"].concat()[..]),
         ("every kind", all.clone(), &[WORDS, &[b'-'; 60], &noise, WORDS].concat()[..]),
     ] {
         add(name, 1, compressor.compress(text)?, text.to_vec());
@@ -236,7 +242,7 @@ mod tests {
             let found: Vec<&str> = index.frames.iter().map(|f| f.header.method.name()).collect();
             let expected = match name {
                 "byte mixer" => "bytes",
-                "zstd" | "stored" => name,
+                "zstd" | "stored" | "records" => name,
                 "empty" => {
                     assert!(found.is_empty());
                     continue;
@@ -248,7 +254,7 @@ mod tests {
             assert!(is_there, "{name}: {found:?}");
             methods.extend(index.frames.iter().map(|frame| frame.header.method));
         }
-        for method in ["stored", "zstd", "bytes", "model"] {
+        for method in ["stored", "zstd", "bytes", "model", "records"] {
             assert!(methods.iter().any(|found: &Method| found.name() == method), "{method}");
         }
     }
