@@ -99,13 +99,13 @@ impl Source<'_> {
             }
             return Ok(Merged { adapter: Arc::new(adapter), stored: Some(stored.into()) });
         }
-        let mut others = Vec::new();
+        let (mut others, mut unreadable) = (Vec::new(), Vec::new());
         for folder in self.folders {
             let adapter = match Adapter::open(folder) {
                 Ok(adapter) => adapter,
                 // Another folder may be the one.
                 Err(error) => {
-                    others.push(error.to_string());
+                    unreadable.push(error.to_string());
                     continue;
                 }
             };
@@ -117,10 +117,12 @@ impl Source<'_> {
             others.push(described(folder, found));
         }
         if others.is_empty() {
-            return Err(missing(
-                "it is not in the archive; give its folder with --adapter FOLDER".into(),
-            ));
+            return Err(missing(match unreadable.is_empty() {
+                true => "it is not in the archive; give its folder with --adapter FOLDER".into(),
+                false => unreadable.join("; "),
+            }));
         }
+        others.append(&mut unreadable);
         Err(mismatch(others.join(", ")))
     }
 }
