@@ -95,30 +95,45 @@ proptest! {
     }
 }
 
+/// As many records as earn the model its description.
+fn long_text() -> Vec<u8> {
+    TEXT.split_inclusive(|&b| b == b'\n').cycle().take(45).flatten().copied().collect()
+}
+
 #[test]
 fn every_form_of_a_record_occurs_and_comes_back() {
-    let archive = lines(1000).compress(TEXT).unwrap();
+    let text = long_text();
+    let archive = lines(100_000).compress(&text).unwrap();
     let index = ArchiveIndex::read(&mut Cursor::new(&archive), &Limits::default()).unwrap();
     let [frame] = index.frames[..] else { panic!("{} frames", index.frames.len()) };
-    let Method::Records { records: 6, tokens } = frame.header.method else {
-        panic!("{:?}", frame.header.method)
-    };
-    assert!(tokens > 0);
-    let all: Vec<&[u8]> = TEXT.split_inclusive(|&byte| byte == b'\n').collect();
-    for from in 0..7_u64 {
-        for to in from..8 {
-            let expected = all[from.min(6) as usize..to.min(6) as usize].concat();
+    let all: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
+    let count = all.len() as u64;
+    assert!(
+        matches!(frame.header.method, Method::Records { records, tokens: 1.. } if records == count)
+    );
+    for from in 0..=count {
+        for to in [from, from + 1, from + 5, count, count + 1] {
+            let expected = all[from as usize..to.min(count) as usize].concat();
             assert_eq!(extract(&archive, from..to).unwrap(), expected, "{from}..{to}");
         }
     }
     assert_eq!(extract(&archive, 3..u64::MAX).unwrap(), all[3..].concat());
 }
 
+/// A frame that is alone is coded with the model only if that earns the model's description.
+#[test]
+fn a_few_records_do_not_take_the_model_along() {
+    let archive = lines(1000).compress(TEXT).unwrap();
+    let index = ArchiveIndex::read(&mut Cursor::new(&archive), &Limits::default()).unwrap();
+    assert!(index.members[0].descriptor.as_ref().is_none_or(|found| found.language.is_none()));
+    assert_eq!(Decompressor::without_model().decompress(&archive).unwrap(), TEXT);
+    assert!(archive.len() < lines(100_000).compress(&long_text()).unwrap().len());
+}
+
 #[test]
 fn damage_anywhere_is_found_and_hinders_only_its_neighbours() {
     // Three groups of records, and one frame.
-    let text: Vec<u8> =
-        TEXT.split_inclusive(|&b| b == b'\n').cycle().take(45).flatten().copied().collect();
+    let text = long_text();
     let archive = lines(100_000).compress(&text).unwrap();
     let all: Vec<&[u8]> = text.split_inclusive(|&b| b == b'\n').collect();
     let mut readable = vec![0; all.len()];
@@ -145,9 +160,10 @@ fn damage_anywhere_is_found_and_hinders_only_its_neighbours() {
 #[test]
 fn records_are_coded_as_messages_are() {
     let coder = finezip_core::MessageCoder::new(lines(100).components().clone()).unwrap();
-    let archive = lines(100_000).compress(TEXT).unwrap();
+    let text = long_text();
+    let archive = lines(100_000).compress(&text).unwrap();
     for line in [0, 5] {
-        let text: &[u8] = TEXT.split(|&byte| byte == b'\n').nth(line).unwrap();
+        let text: &[u8] = text.split(|&byte| byte == b'\n').nth(line).unwrap();
         let message = coder.compress(text).unwrap();
         let payload = finezip_core::Message::parse(&message).unwrap().payload;
         assert!(archive.windows(payload.len()).any(|window| window == payload), "line {line}");
