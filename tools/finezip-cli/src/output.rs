@@ -276,7 +276,9 @@ impl Temporary {
     /// An unfinished file for `name`, with these permissions less the umask's. What killed runs
     /// have left of that name is removed first.
     fn create(folder: &Path, name: &str, mode: u32) -> Outcome<Self> {
-        let prefix = format!(".{}.", &name[..name.floor_char_boundary(NAME_BYTES)]);
+        let most = name.len().min(NAME_BYTES);
+        let end = (0..=most).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
+        let prefix = format!(".{}.", &name[..end]);
         partial::remove_abandoned(folder, &prefix, SUFFIX);
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(SUFFIX);
