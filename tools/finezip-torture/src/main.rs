@@ -18,7 +18,7 @@ mod soak;
 mod stream;
 mod texts;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -53,9 +53,9 @@ enum Command {
         /// One reader; all where none is named
         #[arg(long)]
         target: Option<String>,
-        /// Inputs for each
-        #[arg(long, default_value_t = 20_000)]
-        inputs: u64,
+        /// Inputs for each; unless given, as many as it is fast, ten million in all
+        #[arg(long)]
+        inputs: Option<u64>,
         /// Decides on the mutations
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -105,6 +105,8 @@ enum Command {
         #[arg(long)]
         trips: Option<u64>,
     },
+    /// All of it at length, as docs/reliability.md reports it: hours
+    All,
     /// A long stream from pipe to pipe, and the memory it takes
     Stream {
         /// Megabytes (of 1,048,576 bytes)
@@ -121,6 +123,18 @@ enum Command {
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
+        Command::All => {
+            let save = Path::new("fixtures/hostile");
+            faults::run(10)?;
+            arguments::run(20_000, 1)?;
+            kills::run(500, 1)?;
+            stream::run(100, "1M", 80)?;
+            damage::run(60, 1)?;
+            targets::ALL
+                .iter()
+                .try_for_each(|target| fuzz::run(*target, target.inputs, 2, save))?;
+            soak::run(Duration::from_secs(7200), 1, None)
+        }
         Command::Damage { samples, seed } => damage::run(samples, seed),
         Command::Seeds { out } => {
             targets::ALL.into_iter().try_for_each(|target| fuzz::write_seeds(target, &out))
@@ -142,7 +156,9 @@ fn main() -> Result<()> {
                 })?],
                 None => targets::ALL.to_vec(),
             };
-            chosen.into_iter().try_for_each(|target| fuzz::run(target, inputs, seed, &save))
+            chosen.into_iter().try_for_each(|target| {
+                fuzz::run(target, inputs.unwrap_or(target.inputs), seed, &save)
+            })
         }
     }
 }

@@ -34,22 +34,29 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// What a mutation may begin with.
     pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Mutations of a long run: the faster it is, the more.
+    pub inputs: u64,
 }
 
 /// All of them.
 pub const ALL: [Target; 12] = [
-    Target { name: "archive", run: archive, seeds: seeds::archive },
-    Target { name: "sealed", run: sealed, seeds: seeds::archive },
-    Target { name: "index", run: index, seeds: seeds::archive },
-    Target { name: "recover", run: recover, seeds: seeds::archive },
-    Target { name: "arithmetic", run: arithmetic, seeds: seeds::payload },
-    Target { name: "rank", run: rank, seeds: seeds::payload },
-    Target { name: "token-mixer", run: token_mixer, seeds: seeds::payload },
-    Target { name: "byte-mixer", run: byte_mixer, seeds: seeds::payload },
-    Target { name: "text", run: text, seeds: seeds::text },
-    Target { name: "tokenizer-json", run: tokenizer_json, seeds: seeds::tokenizer },
-    Target { name: "gguf", run: gguf, seeds: seeds::gguf },
-    Target { name: "folder", run: folder, seeds: seeds::folder },
+    Target { name: "archive", run: archive, seeds: seeds::archive, inputs: 60_000 },
+    Target { name: "sealed", run: sealed, seeds: seeds::archive, inputs: 60_000 },
+    Target { name: "index", run: index, seeds: seeds::archive, inputs: 100_000 },
+    Target { name: "recover", run: recover, seeds: seeds::archive, inputs: 15_000 },
+    Target { name: "arithmetic", run: arithmetic, seeds: seeds::payload, inputs: 3_000_000 },
+    Target { name: "rank", run: rank, seeds: seeds::payload, inputs: 4_000_000 },
+    Target { name: "token-mixer", run: token_mixer, seeds: seeds::payload, inputs: 500_000 },
+    Target { name: "byte-mixer", run: byte_mixer, seeds: seeds::payload, inputs: 10_000 },
+    Target { name: "text", run: text, seeds: seeds::text, inputs: 700_000 },
+    Target {
+        name: "tokenizer-json",
+        run: tokenizer_json,
+        seeds: seeds::tokenizer,
+        inputs: 1_500_000,
+    },
+    Target { name: "gguf", run: gguf, seeds: seeds::gguf, inputs: 200_000 },
+    Target { name: "folder", run: folder, seeds: seeds::folder, inputs: 500_000 },
 ];
 
 /// The target of a name.
