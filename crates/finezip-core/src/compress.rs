@@ -22,6 +22,9 @@ pub const DEFAULT_FRAME_BYTES: usize = 1 << 20;
 const HOPELESS_BYTES: usize = 4096;
 const HOPELESS_RATIO: f64 = 0.95;
 
+/// Bytes of a long frame that the byte coder is tried on first, where Zstandard finds nothing.
+const SAMPLE_BYTES: usize = 16 << 10;
+
 /// Above this many bits a byte the model knows the text so badly that the byte coder is tried.
 const BYTE_CODER_BITS: f64 = 1.5;
 
@@ -269,6 +272,7 @@ impl Compressor {
         };
         let zstd = Zstd::compress(text)?;
         let hopeless = is_hopeless(text, zstd.len());
+        let is_noise = text.len() > 4 * SAMPLE_BYTES && zstd.len() > text.len() - text.len() / 64;
         offer(Method::Zstd, zstd);
         let mut timing = Timing::default();
         let mut bits = f64::INFINITY;
@@ -281,6 +285,7 @@ impl Compressor {
             offer(Method::Model { tokens: coded.tokens, lanes: coded.lanes }, coded.payload);
         }
         if let Some(coder) = self.components.byte_coder.as_ref().filter(|_| bits > BYTE_CODER_BITS)
+            && (!is_noise || makes_smaller(coder.as_ref(), sample(text))?)
         {
             offer(Method::Bytes, coder.compress(text)?);
         }
@@ -318,6 +323,18 @@ impl Compressor {
 /// Whether text that Zstandard makes `zstd_bytes` of is not worth a model's time.
 pub(crate) fn is_hopeless(text: &[u8], zstd_bytes: usize) -> bool {
     text.len() >= HOPELESS_BYTES && zstd_bytes as f64 > HOPELESS_RATIO * text.len() as f64
+}
+
+/// A piece of a text that is long, from its middle: what is packed or encrypted begins with a
+/// header that is neither.
+fn sample(text: &[u8]) -> &[u8] {
+    let start = text.len() / 2;
+    &text[start..text.len().min(start + SAMPLE_BYTES)]
+}
+
+/// Whether a coder makes a piece smaller by more than a few bytes.
+fn makes_smaller(coder: &dyn ByteCoder, piece: &[u8]) -> Result<bool> {
+    Ok(coder.compress(piece)?.len() < piece.len() - piece.len() / 64)
 }
 
 struct ModelCoded {

@@ -215,3 +215,46 @@ fn limits_hold_before_memory_is_taken() {
         assert!(matches!(error, Error::Limit { .. }), "{error}");
     }
 }
+
+/// A byte coder that says how much it was given, and makes of it so many hundredths.
+struct Counting {
+    percent: usize,
+    given: std::sync::Mutex<Vec<usize>>,
+}
+
+impl finezip_core::ByteCoder for Counting {
+    fn record(&self) -> finezip_core::Record {
+        finezip_core::Record::new("counting", 1)
+    }
+
+    fn compress(&self, text: &[u8]) -> finezip_core::Result<Vec<u8>> {
+        self.given.lock().unwrap().push(text.len());
+        Ok(vec![0; text.len() * self.percent / 100])
+    }
+
+    fn decompress(&self, _payload: &[u8], text_bytes: usize) -> finezip_core::Result<Vec<u8>> {
+        Ok(vec![0; text_bytes])
+    }
+}
+
+/// Noise is not worth a byte coder's time, unless a sample of it says that it is.
+#[test]
+fn noise_is_sampled_before_it_is_coded() {
+    let mut state = 1_u64;
+    let noise: Vec<u8> = (0..100_000)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .collect();
+    for (percent, method, expected) in
+        [(100, Method::Stored, &[16 << 10][..]), (50, Method::Bytes, &[16 << 10, 100_000])]
+    {
+        let coder = std::sync::Arc::new(Counting { percent, given: Default::default() });
+        let compressor = Compressor::builder().byte_coder(coder.clone()).build().unwrap();
+        let archive = compressor.compress(&noise).unwrap();
+        let index = ArchiveIndex::read(&mut Cursor::new(&archive), &Limits::default()).unwrap();
+        assert_eq!(index.frames[0].header.method, method);
+        assert_eq!(*coder.given.lock().unwrap(), expected);
+    }
+}
