@@ -33,8 +33,9 @@ struct Tally {
     cases: usize,
 }
 
-/// Tries everything on every specimen, and `samples` cases through the command.
-pub(crate) fn run(samples: usize, seed: u64) -> Result<()> {
+/// Tries everything on every specimen, or on that of one name, and `samples` cases through the
+/// command.
+pub(crate) fn run(samples: usize, seed: u64, only: Option<&str>) -> Result<()> {
     let specimens = specimens()?;
     let mut random = Random::new(seed);
     println!("{:<16} {:>7} {:>8} {:>8}", "archive", "bytes", "cases", "found");
@@ -44,7 +45,9 @@ pub(crate) fn run(samples: usize, seed: u64) -> Result<()> {
     };
     let mut all = 0;
     let mut kept: Vec<(usize, Vec<u8>)> = Vec::new();
-    for (number, specimen) in specimens.iter().enumerate() {
+    let chosen = |specimen: &Specimen| only.is_none_or(|name| specimen.name == name);
+    ensure!(specimens.iter().any(chosen), "no archive of that name");
+    for (number, specimen) in specimens.iter().enumerate().filter(|(_, one)| chosen(one)) {
         let mut tally = Tally::default();
         let mut keep = Reservoir { size: samples.div_ceil(specimens.len()), seen: 0, kept: vec![] };
         for_each_case(specimen, &specimens, &mut random, &mut |what, damaged, random| {

@@ -47,6 +47,9 @@ enum Command {
         /// Decides on noise and on the sample
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// One archive, by its name in the table; all unless given
+        #[arg(long)]
+        archive: Option<String>,
     },
     /// Feed mutations of valid input to everything that reads what others wrote
     Fuzz {
@@ -129,13 +132,15 @@ fn main() -> Result<()> {
             arguments::run(20_000, 1)?;
             kills::run(500, 1)?;
             stream::run(100, "1M", 80)?;
-            damage::run(60, 1)?;
+            damage::run(60, 1, None)?;
             targets::ALL
                 .iter()
                 .try_for_each(|target| fuzz::run(*target, target.inputs, 2, save))?;
             soak::run(Duration::from_secs(7200), 1, None)
         }
-        Command::Damage { samples, seed } => damage::run(samples, seed),
+        Command::Damage { samples, seed, archive } => {
+            damage::run(samples, seed, archive.as_deref())
+        }
         Command::Seeds { out } => {
             targets::ALL.into_iter().try_for_each(|target| fuzz::write_seeds(target, &out))
         }
