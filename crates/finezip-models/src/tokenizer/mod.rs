@@ -102,6 +102,9 @@ impl ModelTokenizer {
                 .vocab_and_merges(ids, rules.merges)
                 .byte_fallback(characters)
                 .ignore_merges(rules.whole_words_first)
+                // The crate's cache lives as long as the thread that filled it, also when the
+                // tokenizer is gone: a program that opens many models would keep them all.
+                .cache_capacity(0)
                 .build()
                 .map_err(unusable)?;
             let mut encoder = tokenizers::Tokenizer::new(model);
