@@ -29,12 +29,12 @@ pub struct Rolling {
 
 impl Rolling {
     /// Lanes whose tokens see `window_tokens` tokens (at least 1), themselves included, and the
-    /// lane's first `sink_tokens` (at most as many as the window; the start token is the first).
+    /// lane's first `sink_tokens` (fewer than the window; the start token is the first).
     ///
     /// # Errors
-    /// [`Error::Settings`] for a window of 0, or more sinks than window.
+    /// [`Error::Settings`] for a window of 0, or as many sinks as window.
     pub fn new(window_tokens: usize, sink_tokens: usize, lanes: LanePolicy) -> Result<Self> {
-        if window_tokens == 0 || sink_tokens > window_tokens {
+        if sink_tokens >= window_tokens {
             return Err(Error::Settings(format!(
                 "schedule rolling: a window of {window_tokens} tokens with {sink_tokens} sinks"
             )));

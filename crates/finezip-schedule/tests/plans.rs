@@ -72,7 +72,7 @@ proptest! {
     fn rolling_lanes_restart_once(
         tokens in 0..600_usize, lanes in 1..12_usize, window in 1..70_usize,
     ) {
-        let schedule = Rolling::new(window, 1, LanePolicy::default()).unwrap();
+        let schedule = Rolling::new(window, window.min(2) - 1, LanePolicy::default()).unwrap();
         let steps = check(&schedule, tokens, lanes);
         prop_assert_eq!(steps.len(), tokens.div_ceil(lanes));
         let restarts = steps.iter().flatten().filter(|entry| entry.feed != Feed::Continue).count();

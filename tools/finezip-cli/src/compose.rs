@@ -21,7 +21,13 @@ use crate::settings::{CodingSettings, LanguageSettings, MachineSettings, ModelCh
 use crate::{coders, engines, store};
 
 /// Tokens that stay visible where the window rolls.
-pub(crate) const SINK_TOKENS: usize = 1;
+const SINK_TOKENS: usize = 1;
+
+/// Windows that roll and keep what stays visible, where there is room for it beside the token
+/// that is coded.
+pub(crate) fn rolling(window_tokens: usize, lanes: LanePolicy) -> Result<Rolling> {
+    Rolling::new(window_tokens, SINK_TOKENS.min(window_tokens.saturating_sub(1)), lanes)
+}
 
 /// A model that is open, with its tokenizer.
 #[derive(Clone)]
@@ -160,9 +166,7 @@ impl Workshop {
         let usual = if model.can_roll() { ScheduleName::Rolling } else { ScheduleName::ChunkReset };
         let make = |lanes| -> Result<Arc<dyn Schedule>> {
             Ok(match settings.schedule.unwrap_or(usual) {
-                ScheduleName::Rolling => {
-                    Arc::new(Rolling::new(context, SINK_TOKENS.min(context), lanes)?)
-                }
+                ScheduleName::Rolling => Arc::new(rolling(context, lanes)?),
                 ScheduleName::ChunkReset => Arc::new(ChunkReset::new(context, lanes)?),
                 ScheduleName::FixedWindow => Arc::new(FixedWindow::new(context, lanes)?),
             })

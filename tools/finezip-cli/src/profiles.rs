@@ -19,9 +19,9 @@ use finezip_core::{
 use finezip_mixer::tokens;
 use finezip_models::hub::{self, Presence};
 use finezip_models::{Checkpoint, ModelTokenizer};
-use finezip_schedule::{LanePolicy, Rolling};
+use finezip_schedule::LanePolicy;
 
-use crate::compose::{SINK_TOKENS, Workshop};
+use crate::compose::{Workshop, rolling};
 use crate::exit::{Code, Failure, Outcome};
 use crate::resolver::ArchiveResolver;
 use crate::settings::{ReadingSettings, usual_context_tokens};
@@ -140,7 +140,7 @@ fn usual_profiles(checkpoint: &Checkpoint, name: &str) -> Outcome<Vec<Profile>> 
     let longest = checkpoint.config().context_length;
     let schedule = |level: u32| -> Outcome<Record> {
         let context = longest.min(usual_context_tokens(level));
-        Ok(Rolling::new(context, SINK_TOKENS.min(context), LanePolicy::default())?.record())
+        Ok(rolling(context, LanePolicy::default())?.record())
     };
     let mut coders = vec![(ArithmeticCoder::default().record(), schedule(1)?)];
     for level in 2..=9 {

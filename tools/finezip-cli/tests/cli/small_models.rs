@@ -80,6 +80,7 @@ fn every_engine_and_coder_comes_back() {
         &["--engine", "candle", "--coder", "rank"],
         &["--engine", "exact", "--precision", "f32"],
         &["--context", "4", "--batch", "3", "--memory", "1M"],
+        &["--context", "1"],
     ] {
         compress(&sandbox, &[options, &["--verify"]].concat());
         let ran = sandbox.done(&["decompress", "-c", "text.fz", "--model", "small.gguf"]);
