@@ -2,15 +2,18 @@
 //!
 //! A file's name is the BLAKE3 hash of everything its content depends on: the fingerprints of the
 //! checkpoint and of the adapter merged into it, the version of the arithmetic, the precision, the version of this layout, and the
-//! sources that merge and fold: weights folded by other code, say by a build under development, are never
+//! sources that read, merge and fold: weights folded by other code, say by a build under development, are never
 //! taken for this build's. Its
 //! content is the weights' arrays in a fixed order, little-endian, whose sizes follow from the
 //! configuration, behind a header with the length and an XXH3 checksum: what is damaged or cut
-//! short is folded again. Files appear whole (written aside, then renamed).
+//! short is folded again. Files appear whole (written aside, then renamed), and go when others
+//! need their room: [`MOST_BYTES`] of what was read last stay.
 
+use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use finezip_core::{Fingerprint, partial};
 use finezip_models::ModelConfig;
@@ -26,7 +29,7 @@ use crate::weights::{Embedding, LayerWeights, Linear, Weights};
 const MAGIC: &[u8; 8] = b"FZWEIGHT";
 /// Version of the layout.
 const LAYOUT_VERSION: u32 = 1;
-/// The code that decides what folded weights are.
+/// The code that decides what folded weights are, beside [`finezip_models::WEIGHT_SOURCES`].
 const SOURCES: [&str; 10] = [
     finezip_lora::adapter::MERGE_SOURCE,
     include_str!("fold/columns.rs"),
@@ -42,6 +45,10 @@ const SOURCES: [&str; 10] = [
 /// Names of unfinished files, which nobody else gives to files in this folder.
 const PARTIAL_PREFIX: &str = ".weights-";
 const PARTIAL_SUFFIX: &str = ".partial";
+/// How files that are finished end.
+const SUFFIX: &str = ".fzw";
+/// Bytes of files that are kept: every build and every adapter has its own.
+const MOST_BYTES: u64 = 8 << 30;
 /// Magic, key, length, checksum.
 const HEADER_BYTES: usize = 8 + 32 + 8 + 8;
 /// Values that are turned into bytes at a time.
@@ -90,7 +97,7 @@ impl CacheFile {
         hasher.update(&ARITHMETIC_VERSION.to_le_bytes());
         hasher.update(&key.precision.parameter().to_le_bytes());
         hasher.update(&LAYOUT_VERSION.to_le_bytes());
-        for source in SOURCES {
+        for source in SOURCES.iter().chain(&finezip_models::WEIGHT_SOURCES) {
             hasher.update(blake3::hash(source.as_bytes()).as_bytes());
         }
         Self { folder: folder.to_owned(), key: *hasher.finalize().as_bytes() }
@@ -98,7 +105,7 @@ impl CacheFile {
 
     /// Where it stands.
     pub(crate) fn path(&self) -> PathBuf {
-        self.folder.join(format!("{}.fzw", Fingerprint(self.key)))
+        self.folder.join(format!("{}{SUFFIX}", Fingerprint(self.key)))
     }
 
     /// The weights, if the file is there and whole.
@@ -110,6 +117,9 @@ impl CacheFile {
         let mut reader = Reader { file, hasher: Xxh3::new(), bytes: Vec::new(), left: length };
         let weights = reader.weights(config, precision)?;
         let expected = self.header(length, reader.hasher.digest());
+        // When it was read last decides how long it stays; where that cannot be noted, it goes
+        // earlier.
+        let _ = reader.file.set_modified(SystemTime::now());
         (reader.left == 0 && header == expected).then_some(weights)
     }
 
@@ -135,8 +145,37 @@ impl CacheFile {
         if renamed.is_err() {
             // The error that matters is the first one.
             let _ = fs::remove_file(&temporary);
+        } else {
+            self.make_room(MOST_BYTES);
         }
         renamed
+    }
+
+    /// Removes the files that were not read for the longest time, beyond `most_bytes` and never
+    /// this one. Whoever has one open keeps it; what cannot be removed stays.
+    fn make_room(&self, most_bytes: u64) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let own = self.path();
+        let mut files: Vec<_> = entries
+            .filter_map(|entry| {
+                let path = entry.ok()?.path();
+                let finished = path.to_str()?.ends_with(SUFFIX);
+                let metadata = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
+                (finished && path != own).then_some((
+                    metadata.modified().ok()?,
+                    metadata.len(),
+                    path,
+                ))
+            })
+            .collect();
+        files.sort_by_key(|(read, ..)| Reverse(*read));
+        let mut kept = fs::metadata(&own).map_or(0, |metadata| metadata.len());
+        for (_, bytes, path) in files {
+            kept = kept.saturating_add(bytes);
+            if kept > most_bytes {
+                let _ = fs::remove_file(path);
+            }
+        }
     }
 
     fn write_to(&self, file: &File, weights: &Weights) -> io::Result<()> {
@@ -333,4 +372,40 @@ fn vectors(layer: &LayerWeights) -> [&[f32]; 7] {
 fn gain_size(precision: Precision, config: &ModelConfig) -> usize {
     let folded = precision == Precision::Int8 && !fold::has_post_norms(config);
     if folded { 0 } else { config.hidden_size }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_read_for_the_longest_time_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = CacheKey {
+            fingerprint: Fingerprint([1; 32]),
+            adapter: None,
+            precision: Precision::Int8,
+        };
+        let own = CacheFile::new(folder.path(), &key);
+        let write = |path: &Path, age: u64| {
+            fs::write(path, [0; 100]).unwrap();
+            let read = SystemTime::now() - Duration::from_secs(age);
+            File::options().write(true).open(path).unwrap().set_modified(read).unwrap();
+        };
+        let path = |name: &str| folder.path().join(name);
+        // The one just written stays, even where a clock was turned back.
+        write(&own.path(), 1000);
+        let files = [("a.fzw", 30), ("b.fzw", 10), ("c.fzw", 20), ("another", 500)];
+        files.iter().for_each(|(name, age)| write(&path(name), *age));
+        own.make_room(400);
+        assert!(path("a.fzw").exists(), "there was room for all");
+        own.make_room(250);
+        let left: Vec<_> =
+            files.iter().map(|(name, _)| *name).filter(|name| path(name).exists()).collect();
+        assert_eq!(left, ["b.fzw", "another"]);
+        own.make_room(0);
+        assert!(own.path().exists() && !path("b.fzw").exists() && path("another").exists());
+    }
 }

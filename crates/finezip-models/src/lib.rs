@@ -26,6 +26,21 @@ mod source;
 #[cfg(feature = "tokenizer")]
 pub mod tokenizer;
 
+/// The text of the files that decide which values a checkpoint's tensors have: caches of what was
+/// made of them are for the code that made them.
+pub const WEIGHT_SOURCES: [&str; 10] = [
+    include_str!("checkpoint.rs"),
+    include_str!("config/from_gguf.rs"),
+    include_str!("config/from_json.rs"),
+    include_str!("config/mod.rs"),
+    include_str!("config/tensors.rs"),
+    include_str!("dequantize/k_quants.rs"),
+    include_str!("dequantize/legacy.rs"),
+    include_str!("dequantize/mod.rs"),
+    include_str!("dequantize/plain.rs"),
+    include_str!("ggml_type.rs"),
+];
+
 pub use checkpoint::{Checkpoint, RawTensor};
 pub use config::{Activation, Architecture, ModelConfig, RopeScaling, SlidingWindow};
 pub use error::{Error, Result};
