@@ -110,12 +110,15 @@ impl KvStore {
         StoredLane { ring: self.ring, cache }
     }
 
-    /// Gives a lane what another held that was fed `fed` tokens; false where it was laid out for
-    /// another window, and had outgrown that or would outgrow this.
-    pub(crate) fn paste_lane(&mut self, lane: usize, copy: &StoredLane, fed: u64) -> bool {
-        if !self.ring.agrees_with(copy.ring, fed) {
-            return false;
-        }
+    /// Whether a lane can have what another held that was fed `fed` tokens: not where it was laid
+    /// out for another window, and had outgrown that or would outgrow this.
+    pub(crate) fn takes(&self, copy: &StoredLane, fed: u64) -> bool {
+        self.ring.agrees_with(copy.ring, fed)
+    }
+
+    /// Gives a lane what another held, which it [takes](Self::takes); false, and nothing is
+    /// written, where it has other heads.
+    pub(crate) fn paste_lane(&mut self, lane: usize, copy: &StoredLane) -> bool {
         match (&mut self.cache, &copy.cache) {
             (Cache::Int8(cache), CopiedLane::Int8(copy)) => cache.paste_lane(lane, copy),
             (Cache::Plain(cache), CopiedLane::Plain(copy)) => cache.paste_lane(lane, copy),

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use finezip_core::{
-    Error, Fingerprint, LaneFeed, LaneGroup, LaneState, LanguageModel, Logits, Session,
+    Error, LaneFeed, LaneGroup, LaneState, LanguageModel, Logits, ModelIdentity, Session,
     SessionShape,
 };
 
@@ -165,8 +165,8 @@ impl Session for ExactSession<'_> {
     fn save(&self, lane: usize) -> finezip_core::Result<Option<LaneState>> {
         let Some(&fed) = self.fed.get(lane) else { return Err(self.wrong_lane(lane)) };
         let stores = self.stores.iter().map(|store| store.copy_lane(lane, fed)).collect();
-        let fingerprint = self.model.identity().fingerprint;
-        Ok(Some(LaneState::new(SavedLane { fingerprint, fed, stores })))
+        let model = self.model.identity().clone();
+        Ok(Some(LaneState::new(SavedLane { model, fed, stores })))
     }
 
     fn restore(&mut self, lane: usize, state: &LaneState) -> finezip_core::Result<()> {
@@ -178,14 +178,22 @@ impl Session for ExactSession<'_> {
         let Some(saved) = state.get::<SavedLane>() else {
             return refuse("its state is another engine's");
         };
-        if saved.fingerprint != self.model.identity().fingerprint
-            || saved.stores.len() != self.stores.len()
-        {
+        let ours = self.model.identity();
+        // The same weights in another precision, or with an adapter, are another model.
+        let same = saved.model.fingerprint == ours.fingerprint
+            && saved.model.engine == ours.engine
+            && saved.model.adapter == ours.adapter;
+        if !same || saved.stores.len() != self.stores.len() {
             return refuse("its state is another model's");
         }
+        // All layers are asked before any is written.
+        let mut stores = self.stores.iter().zip(&saved.stores);
+        if !stores.all(|(store, copy)| store.takes(copy, saved.fed)) {
+            return refuse("its state is that of another window");
+        }
         for (store, copy) in self.stores.iter_mut().zip(&saved.stores) {
-            if !store.paste_lane(lane, copy, saved.fed) {
-                return refuse("its state is that of another window");
+            if !store.paste_lane(lane, copy) {
+                return refuse("its state is another model's");
             }
         }
         self.fed[lane] = saved.fed;
@@ -195,7 +203,7 @@ impl Session for ExactSession<'_> {
 
 /// What a lane was when it was saved.
 struct SavedLane {
-    fingerprint: Fingerprint,
+    model: ModelIdentity,
     fed: u64,
     stores: Vec<StoredLane>,
 }
