@@ -12,7 +12,7 @@ use crate::blocks::{BLOCK_ROWS, LANE_ROWS};
 use crate::cache::{CacheFile, CacheKey, CacheUse};
 use crate::error::Result;
 use crate::fold::{self, rotation::Rotation};
-use crate::kernels::{Context, Isa};
+use crate::kernels::{Context, Isa, KvCache};
 use crate::kv_store::KvStore;
 use crate::options::{ExactOptions, Precision};
 use crate::ring::Ring;
@@ -66,6 +66,10 @@ impl ExactModel {
         };
         let context = Context::new(options.isa.unwrap_or_else(Isa::detect), threads)?;
         let serial_context = Context::new(context.isa(), 1)?;
+        if precision != Precision::F32 {
+            // Heads that attention cannot work on are found before anything is folded.
+            KvCache::new(0, config.kv_heads, config.head_dim, 1)?;
+        }
         let fingerprint = checkpoint.fingerprint()?;
         let adapter = options.adapter.as_deref();
         let adapter_fingerprint = adapter.map(Adapter::fingerprint);

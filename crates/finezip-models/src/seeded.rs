@@ -44,7 +44,7 @@ pub struct SeededModel {
     pub sliding_window: usize,
     /// Whether the head is the embedding.
     pub tied_embeddings: bool,
-    /// How matrices are stored: F32, F16, Q8_0 or Q4_1. Norms and biases are F32.
+    /// How matrices are stored: F32, F16, Q8_0, Q4_0 or Q4_1. Norms and biases are F32.
     pub weight_type: GgmlType,
     /// Which random weights.
     pub seed: u64,
@@ -231,7 +231,9 @@ mod tests {
     fn every_family_and_type_reads_back() {
         use Architecture::{Gemma3, Llama, Qwen2, Qwen3};
         for architecture in [Llama, Qwen2, Qwen3, Gemma3] {
-            for weight_type in [GgmlType::F32, GgmlType::F16, GgmlType::Q8_0, GgmlType::Q4_1] {
+            for weight_type in
+                [GgmlType::F32, GgmlType::F16, GgmlType::Q8_0, GgmlType::Q4_0, GgmlType::Q4_1]
+            {
                 let tied_embeddings = weight_type == GgmlType::F16;
                 let model = SeededModel {
                     architecture,

@@ -144,7 +144,31 @@ impl Blocks {
 
 #[cfg(test)]
 mod tests {
+    use finezip_models::seeded::SeededModel;
+
     use super::*;
+
+    /// What is not rounded again is what the file's own reader gives.
+    #[test]
+    fn blocks_of_four_bits_stay_what_they_are() {
+        for weight_type in [GgmlType::Q4_0, GgmlType::Q4_1] {
+            let checkpoint = SeededModel { weight_type, ..SeededModel::default() }.checkpoint();
+            let checkpoint = checkpoint.unwrap();
+            let name = "model.layers.1.mlp.down_proj.weight";
+            assert_eq!(checkpoint.tensor_type(name), Some(weight_type));
+            let mut blocks = Blocks::default();
+            blocks.push(&Tensors::new(&checkpoint, None), name).unwrap();
+            let (expected, _) = checkpoint.tensor_f32(name).unwrap();
+            assert_eq!(blocks.values.len(), expected.len());
+            for (index, expected) in expected.into_iter().enumerate() {
+                let d = f16::from_bits(blocks.scales[index / BLOCK]).to_f32();
+                let m = f16::from_bits(blocks.minima[index / BLOCK]).to_f32();
+                // Sixteen bits times four are exact; the sum may be rounded.
+                let found = f32::from(blocks.values[index]) * d + m;
+                assert!((found - expected).abs() <= 1e-6 * m.abs(), "{weight_type} {index}");
+            }
+        }
+    }
 
     #[test]
     fn rounded_blocks_are_close_and_flat_ones_exact() {

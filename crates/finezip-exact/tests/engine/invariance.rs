@@ -52,9 +52,11 @@ fn single_steps_and_chunks_give_what_one_call_gives() {
 
 #[test]
 fn other_lanes_change_nothing() {
-    for architecture in FAMILIES {
+    for (architecture, precision) in
+        FAMILIES.into_iter().flat_map(|family| Precision::ALL.map(|precision| (family, precision)))
+    {
         let checkpoint = checkpoint(architecture);
-        let model = model(&checkpoint, Precision::Int8);
+        let model = model(&checkpoint, precision);
         for lanes in [2, 5, 64] {
             let texts: Vec<_> = (0..lanes).map(|lane| tokens(12, lane as u32)).collect();
             let shape = SessionShape { lanes, window: rolling(8, 1) };
@@ -72,7 +74,10 @@ fn other_lanes_change_nothing() {
             }
             for lane in [0, 1, lanes - 1] {
                 let expected = logits_alone(&model, shape.window, &texts[lane], 12);
-                assert!(found[lane] == expected, "{architecture:?}, lane {lane} of {lanes}");
+                assert!(
+                    found[lane] == expected,
+                    "{architecture:?} {precision}, lane {lane} of {lanes}"
+                );
             }
         }
     }
@@ -86,8 +91,8 @@ fn schedules(lanes: usize) -> impl Strategy<Value = Vec<Call>> {
     prop::collection::vec(prop::collection::vec(feed, 1..8), 1..8)
 }
 
-/// Enough for three threads to have lanes of their own.
-const LANES: usize = 13;
+/// Enough for three threads to have lanes of their own, with some to spare.
+const LANES: usize = 16;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
@@ -103,7 +108,8 @@ proptest! {
         let options = ExactOptions { threads, ..ExactOptions::default() };
         let model = ExactModel::open(&checkpoint, options).unwrap();
         let window = if rolls { rolling(18, 2) } else { fixed(90) };
-        let mut session = model.open_session(SessionShape { lanes: LANES, window }).unwrap();
+        let mut groups = model.open_sessions(SessionShape { lanes: LANES, window }).unwrap();
+        prop_assert_eq!(groups.len(), threads);
         let mut histories: Vec<Vec<TokenId>> = vec![Vec::new(); LANES];
         let mut logits = Logits::new();
         for (number, call) in schedule.iter().enumerate() {
@@ -113,27 +119,32 @@ proptest! {
                     continue;
                 }
                 if reset || (!rolls && histories[lane].len() + count > 90) {
-                    session.reset(lane).unwrap();
+                    let group = groups.iter_mut().find(|group| group.lanes.contains(&lane)).unwrap();
+                    group.session.reset(lane - group.lanes.start).unwrap();
                     histories[lane].clear();
                 }
                 let text = tokens(count, (number * 10 + lane) as u32);
                 histories[lane].extend(&text);
                 fed.push((lane, text, rows.min(count)));
             }
-            let feeds: Vec<_> = fed
-                .iter()
-                .map(|(lane, tokens, rows)| LaneFeed { lane: *lane, tokens, rows: *rows })
-                .collect();
-            session.feed(&feeds, &mut logits).unwrap();
-            let mut row = 0;
-            for (lane, _, rows) in fed.iter().filter(|(.., rows)| *rows > 0) {
-                let expected = logits_alone(&model, window, &histories[*lane], 400);
-                for expected in &expected[expected.len() - rows..] {
-                    prop_assert!(logits.row(row) == expected, "lane {}", lane);
-                    row += 1;
+            for group in &mut groups {
+                let own = || fed.iter().filter(|(lane, ..)| group.lanes.contains(lane));
+                let feeds: Vec<_> = own()
+                    .map(|(lane, tokens, rows)| {
+                        LaneFeed { lane: lane - group.lanes.start, tokens, rows: *rows }
+                    })
+                    .collect();
+                group.session.feed(&feeds, &mut logits).unwrap();
+                let mut row = 0;
+                for (lane, _, rows) in own().filter(|(.., rows)| *rows > 0) {
+                    let expected = logits_alone(&model, window, &histories[*lane], 400);
+                    for expected in &expected[expected.len() - rows..] {
+                        prop_assert!(logits.row(row) == expected, "lane {}", lane);
+                        row += 1;
+                    }
                 }
+                prop_assert_eq!(row, logits.rows());
             }
-            prop_assert_eq!(row, logits.rows());
         }
     }
 }
@@ -182,8 +193,8 @@ fn restored_lanes_go_on_as_if_they_had_been_fed() {
 #[test]
 fn states_of_other_models_and_of_windows_outgrown_are_refused() {
     let checkpoint = checkpoint(FAMILIES[0]);
-    let model = model(&checkpoint, Precision::Int8);
-    let open = |window| model.open_session(SessionShape { lanes: 1, window }).unwrap();
+    let [int8, int4] = [Precision::Int8, Precision::Int4].map(|wanted| model(&checkpoint, wanted));
+    let open = |window| int8.open_session(SessionShape { lanes: 1, window }).unwrap();
     let mut session = open(rolling(8, 1));
     let text = tokens(12, 1);
     let feed = LaneFeed { lane: 0, tokens: &text, rows: 0 };
@@ -191,6 +202,8 @@ fn states_of_other_models_and_of_windows_outgrown_are_refused() {
     let outgrown = session.save(0).unwrap().unwrap();
     open(rolling(8, 1)).restore(0, &outgrown).unwrap();
     assert!(open(rolling(9, 1)).restore(0, &outgrown).is_err());
+    let shape = SessionShape { lanes: 1, window: rolling(8, 1) };
+    assert!(int4.open_session(shape).unwrap().restore(0, &outgrown).is_err());
     assert!(open(rolling(8, 1)).restore(1, &outgrown).is_err());
     assert!(open(rolling(8, 1)).restore(0, &finezip_core::LaneState::new(7)).is_err());
     assert!(session.save(1).is_err());

@@ -1,7 +1,7 @@
 //! What a session refuses, and says so.
 
 use finezip_core::{LaneFeed, LanguageModel, Logits, SessionShape, Window};
-use finezip_exact::Precision;
+use finezip_exact::{ExactModel, ExactOptions, Precision};
 use finezip_models::seeded::SeededModel;
 
 use crate::families::{FAMILIES, checkpoint, fixed, model, rolling};
@@ -43,4 +43,19 @@ fn feeds_out_of_range() {
     session.reset(0).unwrap();
     session.feed(&[feed(0, &[5], 1)], &mut logits).unwrap();
     assert_eq!(logits.rows(), 1);
+}
+
+/// Before any weight is folded, and only where attention works on blocks.
+#[test]
+fn heads_that_attention_cannot_work_on() {
+    let checkpoint = SeededModel { head_dim: 8, ..SeededModel::default() }.checkpoint().unwrap();
+    for (precision, opens) in
+        [(Precision::Int8, false), (Precision::Int4, false), (Precision::F32, true)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let cache_dir = Some(folder.path().to_owned());
+        let options = ExactOptions { precision, threads: 1, cache_dir, ..ExactOptions::default() };
+        assert_eq!(ExactModel::open(&checkpoint, options).is_ok(), opens, "{precision}");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "nothing was written");
+    }
 }

@@ -25,9 +25,10 @@ pub fn quantize(ggml_type: GgmlType, values: &[f32]) -> Result<Vec<u8>> {
             stored.extend(halves.flat_map(half::f16::to_le_bytes));
         }
         GgmlType::Q8_0 => values.as_chunks().0.iter().for_each(|block| q8_0(block, &mut stored)),
+        GgmlType::Q4_0 => values.as_chunks().0.iter().for_each(|block| q4_0(block, &mut stored)),
         GgmlType::Q4_1 => values.as_chunks().0.iter().for_each(|block| q4_1(block, &mut stored)),
         other => {
-            let what = format!("writing {other}; F32, F16, Q8_0 and Q4_1 are written");
+            let what = format!("writing {other}; F32, F16, Q8_0, Q4_0 and Q4_1 are written");
             return Err(Error::unsupported("quantize", what));
         }
     }
@@ -40,6 +41,18 @@ fn q8_0(block: &[f32; 32], stored: &mut Vec<u8>) {
     stored.extend(scale.to_le_bytes());
     let scale = scale.to_f32();
     stored.extend(block.iter().map(|value| steps(*value, scale).clamp(-127.0, 127.0) as i8 as u8));
+}
+
+/// The value of the largest magnitude becomes -8 steps.
+fn q4_0(block: &[f32; 32], stored: &mut Vec<u8>) {
+    let larger =
+        |largest: f32, value: &f32| if value.abs() > largest.abs() { *value } else { largest };
+    let scale = half::f16::from_f32(block.iter().fold(0.0, larger) / -8.0);
+    stored.extend(scale.to_le_bytes());
+    let scale = scale.to_f32();
+    let nibble = |value: f32| (steps(value, scale) + 8.0).clamp(0.0, 15.0) as u8;
+    let (low, high) = block.split_at(16);
+    stored.extend(low.iter().zip(high).map(|(low, high)| nibble(*low) | nibble(*high) << 4));
 }
 
 fn q4_1(block: &[f32; 32], stored: &mut Vec<u8>) {
@@ -75,6 +88,8 @@ mod tests {
                 (GgmlType::F32, 0.0),
                 (GgmlType::F16, 0.004),
                 (GgmlType::Q8_0, 4.0 / 127.0),
+                // The magnitude that is not the largest one's sign is cut at 7 steps.
+                (GgmlType::Q4_0, 1.0),
                 (GgmlType::Q4_1, 8.0 / 15.0),
             ] {
                 let stored = quantize(ggml_type, &values).unwrap();

@@ -68,7 +68,7 @@ fn other_instructions_and_one_thread_give_the_same_bytes() {
     let text = &fixture("alice.txt")[..600];
     sandbox.write("text", text);
     // Enough lanes for each of two threads to have its own.
-    sandbox.done(&["compress", "-T", "2", "--batch", "9", "text"]);
+    sandbox.done(&["compress", "-T", "2", "--batch", "10", "text"]);
     let with = |isa: &str| {
         let mut command = sandbox.command(&["decompress", "-c", "-T", "1", "text.fz"]);
         command.env("FINEZIP_ISA", isa).output().unwrap()
