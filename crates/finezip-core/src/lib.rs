@@ -6,6 +6,12 @@
 //! here.
 #![forbid(unsafe_code)]
 
+#[cfg(all(target_arch = "x86", not(target_feature = "sse2")))]
+compile_error!(
+    "without SSE2, sums of floats are rounded otherwise than everywhere else: archives could not \
+     be read on other machines"
+);
+
 pub mod archive;
 pub mod bytes;
 pub mod coder;

@@ -212,7 +212,7 @@ impl Int4Weights {
     /// If the length does not fit, or the depth is no multiple of 32 or over 2^17.
     pub fn from_parts(channels: usize, depth: usize, packed: &[u8]) -> Result<Self, KernelError> {
         check_depth(depth)?;
-        expect_at_most("channels of weights", usize::MAX / (4 * MAX_DEPTH), channels)?;
+        expect_at_most("channels of weights", usize::MAX - PANEL, channels)?;
         expect_length("packed weights", Self::packed_bytes(channels, depth), packed.len())?;
         Ok(Self { channels, depth, packed: AlignedBytes::copy_of(packed) })
     }

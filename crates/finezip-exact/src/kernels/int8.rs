@@ -96,7 +96,7 @@ impl Int8Weights {
         scales: &[f32],
     ) -> Result<Self, KernelError> {
         expect_at_most("depth of weights", MAX_DEPTH, depth)?;
-        expect_at_most("channels of weights", usize::MAX / (4 * MAX_DEPTH), channels)?;
+        expect_at_most("channels of weights", usize::MAX - PANEL, channels)?;
         expect_length("packed weights", Self::packed_bytes(channels, depth), packed.len())?;
         expect_length("scales of weights", channels, scales.len())?;
         let packed = AlignedBytes::copy_of(packed);

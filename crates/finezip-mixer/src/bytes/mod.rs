@@ -32,7 +32,7 @@ pub fn compress(text: &[u8], settings: &Settings) -> Vec<u8> {
 /// bit histories, and match models by the text's length.
 pub fn memory_bytes(length: usize, settings: &Settings) -> u64 {
     let table = 64_u64 << model::line_bits(settings, length);
-    table + MatchModel::memory_bytes(length) * 3 + (16 << 20)
+    table + MatchModel::memory_bytes(length) * 3 + (32 << 20)
 }
 
 /// Decodes `length` bytes of text.
@@ -69,7 +69,7 @@ mod tests {
     fn what_is_declared_bounds_the_table_by_the_settings_and_by_the_text() {
         let of = |table_bits, length| memory_bytes(length, &Settings { table_bits });
         assert!(of(30, 64 << 20) > 1 << 30 && of(30, 64 << 20) < (1 << 30) + (256 << 20));
-        assert!(of(30, 100) < 32 << 20);
+        assert!(of(30, 100) < 48 << 20);
         assert!(of(28, 64 << 20) < 512 << 20);
     }
 

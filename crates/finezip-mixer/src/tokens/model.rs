@@ -108,7 +108,7 @@ pub(crate) fn memory_bytes(settings: Settings, shape: FrameShape) -> u64 {
     let contexts = if settings.mix { u64::from(settings.contexts.count_ones()) } else { 0 };
     let tables = contexts.saturating_mul(64 << line_bits(settings, shape.tokens));
     let per_token = (shape.tokens as u64).saturating_mul(16);
-    let per_decision = (shape.vocab_size as u64).saturating_mul(64);
+    let per_decision = (shape.vocab_size as u64).saturating_mul(100);
     tables.saturating_add(per_token).saturating_add(per_decision).saturating_add(16 << 20)
 }
 
