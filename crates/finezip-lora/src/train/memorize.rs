@@ -42,6 +42,16 @@ pub struct Memorizing {
     pub threads: usize,
 }
 
+impl Memorizing {
+    /// Checks that an adapter of the rank that is asked for can be embedded in an archive.
+    ///
+    /// # Errors
+    /// [`Error::Embedded`].
+    pub fn check(&self, config: &ModelConfig) -> Result<()> {
+        self.rank.map_or(Ok(()), |rank| check_ranks(rank, &Targets::all(), config))
+    }
+}
+
 /// Learns a text: trains an adapter on it, with the base model in the blocks of its file. `folder`
 /// takes the states of the run, and the adapter.
 ///
@@ -153,6 +163,9 @@ mod tests {
         }
         let lora = adapter_for(&config, 10, Some(3));
         assert_eq!((lora.rank, lora.targets.to_string().as_str()), (3, "all"));
+        let check = |rank| Memorizing { rank, ..Memorizing::default() }.check(&config);
+        assert!(check(None).is_ok() && check(Some(3)).is_ok());
+        assert!(check(Some(1000)).unwrap_err().to_string().contains("rank"));
     }
 
     #[test]
