@@ -186,10 +186,32 @@ fn a_killed_sweep_goes_on_and_names_the_best() {
 }
 
 #[test]
+fn what_is_measured_on_is_not_learned_from() {
+    let place = Place::new();
+    fs::copy(place.path("text/4.txt"), place.path("a copy.txt")).unwrap();
+    let mut arguments = run_of("out");
+    arguments.extend(["--held-out", "a copy.txt", "text/below/3.txt"]);
+    let steps = arguments.iter().position(|argument| *argument == "120").unwrap();
+    arguments[steps] = "2";
+    let output = place.run(&arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("2 of 12 files of --data"), "{said}");
+    let config = fs::read(place.path("out/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    let files = |side: &str| -> Vec<String> {
+        serde_json::from_value(config[side]["files"].clone()).unwrap()
+    };
+    assert_eq!(files("training").len(), 10);
+    assert!(!files("training").contains(&"text/4.txt".to_owned()));
+    assert_eq!(files("held_out"), ["a copy.txt", "text/below/3.txt"]);
+}
+
+#[test]
 fn mistakes_are_said_clearly() {
     let place = Place::new();
     fs::create_dir(place.path("empty")).unwrap();
     fs::write(place.path("short.txt"), "few words").unwrap();
+    fs::write(place.path("long.txt"), "many words; ".repeat(1000)).unwrap();
     let said = |arguments: &[&str], words: &[&str]| {
         let complaint = place.bad(arguments);
         for word in words {
@@ -205,8 +227,12 @@ fn mistakes_are_said_clearly() {
         &["--data", "row of 512 tokens", "9 bytes"],
     );
     said(
-        &with(&["--data", "text", "--held-out", "text", "--length", "1100"]),
+        &with(&["--data", "text", "--held-out", "long.txt", "--length", "1100"]),
         &["context of 1024 tokens", "1100"],
+    );
+    said(
+        &with(&["--data", "text", "--held-out", "text", "--length", "48"]),
+        &["--data", "--held-out", "12 files"],
     );
     said(&with(&["--data", "text", "--rank", "0", "--length", "48"]), &["rank", "at least 1"]);
     said(&with(&["--data", "text", "--targets", "nose"]), &["nose", "q_proj"]);
