@@ -22,10 +22,10 @@ use crate::texts::{self, Texts};
 pub(crate) fn single(arguments: &RunArguments) -> Result<()> {
     // Clap has asked for it already; its type leaves room for the other commands.
     let folder = arguments.out.as_deref().context("--out FOLDER is missing")?;
+    let settings = arguments.options.resolve()?;
     let texts = texts::gather(&arguments.data, &arguments.held_out, arguments.held_out_share)?;
     let checkpoint = model::open(&arguments.model, arguments.offline)?;
     let name = model::short_name(&arguments.model);
-    let settings = arguments.options.resolve();
     let summary = train(&name, &arguments.model, &checkpoint, &texts, &settings, folder)?;
     summary::print(&[summary])
 }

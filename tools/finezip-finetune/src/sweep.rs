@@ -168,7 +168,7 @@ fn runs(file: &SweepFile) -> Result<Vec<GridRun>> {
             if runs.iter().any(|run| run.name == name) {
                 bail!("two runs are named {name}: a model or a value is there twice");
             }
-            runs.push(GridRun { name, model: model.clone(), settings: options.resolve() });
+            runs.push(GridRun { name, model: model.clone(), settings: options.resolve()? });
         }
     }
     Ok(runs)
@@ -229,6 +229,8 @@ mod tests {
         for (from, to, named) in [
             ("length = 256", "lenght = 256", "lenght"),
             ("length = 256", "lr = 1.0", "lr"),
+            ("length = 256", "epochs = 2.0", "steps and epochs"),
+            ("lr = [", "epochs = [1.0]\n        lr = [", "steps and epochs"),
             ("[1e-3, 0.0005]", "[]", "grid.lr"),
             ("[1e-3, 0.0005]", "[1e-3, 0.001]", "two runs"),
             ("\"q_proj,v_proj\"", "\"nose\"", "nose"),
