@@ -23,7 +23,8 @@ pub(crate) fn single(arguments: &RunArguments) -> Result<()> {
     // Clap has asked for it already; its type leaves room for the other commands.
     let folder = arguments.out.as_deref().context("--out FOLDER is missing")?;
     let settings = arguments.options.resolve()?;
-    let texts = texts::gather(&arguments.data, &arguments.held_out, arguments.held_out_share)?;
+    let RunArguments { data, held_out, held_out_share, .. } = arguments;
+    let texts = texts::gather(data, held_out, *held_out_share, folder)?;
     let checkpoint = model::open(&arguments.model, arguments.offline)?;
     let name = model::short_name(&arguments.model);
     let summary = train(&name, &arguments.model, &checkpoint, &texts, &settings, folder)?;

@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &SweepArguments) -> Result<()> {
     let file: SweepFile =
         toml::from_str(&text).with_context(|| arguments.file.display().to_string())?;
     let runs = runs(&file).with_context(|| arguments.file.display().to_string())?;
-    let texts = texts::gather(&file.data, &file.held_out, file.held_out_share)?;
+    let texts = texts::gather(&file.data, &file.held_out, file.held_out_share, &file.out)?;
     let results = make(&file, &runs, &texts, arguments.offline);
     let mut summaries = Vec::new();
     let mut failures = Vec::new();

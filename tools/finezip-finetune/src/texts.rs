@@ -16,14 +16,20 @@ pub(crate) struct Texts {
 }
 
 /// Reads the text that paths and patterns name; where nothing is named to measure on, a share is
-/// set aside. What is measured on is not learned from.
-pub(crate) fn gather(data: &[String], held_out: &[String], share: f64) -> Result<Texts> {
-    let training = read(data).context("--data")?;
+/// set aside. What is measured on is not learned from. What lies below `out` is no text: runs write
+/// there.
+pub(crate) fn gather(
+    data: &[String],
+    held_out: &[String],
+    share: f64,
+    out: &Path,
+) -> Result<Texts> {
+    let training = read(data, out).context("--data")?;
     if held_out.is_empty() {
         let (training, held_out) = split_held_out(training, share)?;
         return Ok(Texts { training, held_out });
     }
-    let held_out = read(held_out).context("--held-out")?;
+    let held_out = read(held_out, out).context("--held-out")?;
     let training = without(training, &held_out)?;
     Ok(Texts { training, held_out })
 }
@@ -48,8 +54,8 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// All files that are named, each once, in the order of their paths.
-fn read(patterns: &[String]) -> Result<Vec<Text>> {
+/// All files that are named, each once, in the order of their paths, but for those below `out`.
+fn read(patterns: &[String], out: &Path) -> Result<Vec<Text>> {
     let mut files = BTreeSet::new();
     for pattern in patterns {
         let before = files.len();
@@ -64,6 +70,21 @@ fn read(patterns: &[String]) -> Result<Vec<Text>> {
         }
         if files.len() == before {
             bail!("{pattern}: no such file, and no file fits it as a pattern");
+        }
+    }
+    // Before the first run it is not there, and nothing is below it.
+    if let Ok(out) = out.canonicalize() {
+        let given = files.len();
+        files.retain(|file| !file.canonicalize().is_ok_and(|file| file.starts_with(&out)));
+        let left_out = given - files.len();
+        if left_out > 0 && files.is_empty() {
+            bail!("all {given} files are below the run's own folder, {}", out.display());
+        }
+        if left_out > 0 {
+            say(&format!(
+                "{left_out} files below {} are left out: runs write there",
+                out.display()
+            ));
         }
     }
     let text = |path: PathBuf| {

@@ -186,6 +186,22 @@ fn a_killed_sweep_goes_on_and_names_the_best() {
 }
 
 #[test]
+fn a_run_below_its_own_data_goes_on() {
+    let place = Place::new();
+    let arguments = ["--model", "first.gguf", "--data", "text", "--length", "48", "--steps", "2"];
+    let with = |more: &[&'static str]| [&arguments[..], more].concat();
+    place.good(&with(&["--out", "text/run"]));
+    let adapter = adapter_bytes(&place.path("text/run"));
+    let output = place.run(&with(&["--out", "text/../text/run"]));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("left out: runs write there"), "{said}");
+    assert!(said.contains("goes on after step 2 of 2"), "{said}");
+    assert_eq!(adapter_bytes(&place.path("text/run")), adapter);
+    let complaint = place.bad(&with(&["--out", "."]));
+    assert!(complaint.contains("below the run's own folder"), "{complaint}");
+}
+
+#[test]
 fn what_is_measured_on_is_not_learned_from() {
     let place = Place::new();
     fs::copy(place.path("text/4.txt"), place.path("a copy.txt")).unwrap();
