@@ -141,11 +141,40 @@ fn settings_that_merging_cannot_honour_are_refused() {
         ("\"r\": 4", "\"r\": 8", "rank 8"),
         ("\"rank_pattern\": {}", "\"rank_pattern\": {\".*q_proj\": 2}", ".*q_proj"),
         ("\"lora_alpha\": 16.0", "\"lora_alpha\": -1", "above 0"),
+        ("\"r\": 4", "\"r\": 4, \"init_lora_weights\": \"pissa_niter_4\"", "pissa_niter_4"),
+        ("\"r\": 4", "\"r\": 4, \"init_lora_weights\": \"olora\"", "init_lora_weights"),
+        ("\"r\": 4", "\"r\": 4, \"init_lora_weights\": \"lora_ga\"", "init_lora_weights"),
+        ("\"r\": 4", "\"r\": 4, \"alora_invocation_tokens\": [5]", "alora_invocation_tokens"),
+        ("\"r\": 4", "\"r\": 4, \"target_parameters\": [\"up\"]", "target_parameters"),
+        ("\"r\": 4", "\"r\": 4, \"arrow_config\": {\"top_k\": 3}", "arrow_config"),
+        ("\"r\": 4", "\"r\": 4, \"use_qalora\": true", "use_qalora"),
+        ("\"r\": 4", "\"r\": 4, \"use_bdlora\": {\"nblocks\": 2}", "use_bdlora"),
     ] {
         assert!(json.contains(from), "{from}: {json}");
         std::fs::write(&path, json.replace(from, to)).unwrap();
         let error = Adapter::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains(named), "{to}: {error}");
+    }
+}
+
+#[test]
+fn what_changes_nothing_in_merging_is_read_and_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = adapter();
+    adapter.save(folder.path()).unwrap();
+    let path = folder.path().join(CONFIG_FILE);
+    let json = std::fs::read_to_string(&path).unwrap();
+    for init in ["true", "false", "null", "\"gaussian\"", "\"eva\"", "\"orthogonal\""] {
+        let more = format!(
+            "\"r\": 4, \"init_lora_weights\": {init}, \"alora_invocation_tokens\": null, \
+             \"target_parameters\": [], \"arrow_config\": null, \"use_qalora\": false, \
+             \"qalora_group_size\": 16, \"use_bdlora\": null, \"loftq_config\": {{}}"
+        );
+        std::fs::write(&path, json.replace("\"r\": 4", &more)).unwrap();
+        let read = Adapter::open(folder.path()).unwrap();
+        assert_eq!(read, adapter, "{init}");
+        read.save(folder.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), json);
     }
 }
 
