@@ -13,7 +13,7 @@ use finezip_models::{Checkpoint, ModelConfig};
 
 use super::{Decay, Duration, Event, LearningRate, Outcome, Trainer, TrainingSettings};
 use crate::data::{Dataset, Text};
-use crate::embedded::check_size;
+use crate::embedded::{check_size, check_total};
 use crate::error::{Error, Result};
 use crate::network::LoraSettings;
 use crate::target::{Linear, Targets};
@@ -94,12 +94,8 @@ fn adapter_for(config: &ModelConfig, text_bytes: usize, rank: Option<usize>) -> 
     let choice = match rank {
         Some(rank) => (rank, Targets::all()),
         None => {
-            let values = |(rank, targets): &(usize, Targets)| {
-                let pairs = targets.iter().map(|linear| linear.shape(config));
-                rank * config.layers * pairs.map(|[rows, columns]| rows + columns).sum::<usize>()
-            };
             let fits = |size: &(usize, Targets)| {
-                values(size) <= text_bytes / BYTES_A_VALUE
+                values(size.0, &size.1, config) <= text_bytes / BYTES_A_VALUE
                     && check_ranks(size.0, &size.1, config).is_ok()
             };
             let all = sizes.into_iter().chain(small);
@@ -112,7 +108,17 @@ fn adapter_for(config: &ModelConfig, text_bytes: usize, rank: Option<usize>) -> 
 
 /// An error unless adapters of this rank can be embedded.
 fn check_ranks(rank: usize, targets: &Targets, config: &ModelConfig) -> Result<()> {
-    targets.iter().try_for_each(|linear| check_size(&linear.path(0), rank, linear.shape(config)))
+    targets
+        .iter()
+        .try_for_each(|linear| check_size(&linear.path(0), rank, linear.shape(config)))?;
+    check_total(values(rank, targets, config))
+}
+
+/// Values of an adapter of these linears in every layer.
+fn values(rank: usize, targets: &Targets, config: &ModelConfig) -> usize {
+    let shapes = targets.iter().map(|linear| linear.shape(config));
+    let width: usize = shapes.map(|[rows, columns]| rows + columns).sum();
+    rank.saturating_mul(config.layers).saturating_mul(width)
 }
 
 fn settings(lora: LoraSettings, steps: Option<usize>, rows: usize) -> TrainingSettings {
