@@ -93,17 +93,35 @@ fn a_run_that_was_stopped_anywhere_ends_with_the_same_bytes() {
 
     let folder = tempfile::tempdir().unwrap();
     let stop = || Err(Error::Io { path: "here".into(), source: std::io::Error::other("stopped") });
-    // Before the first state, between states, right after one, at an evaluation.
-    for stop_at in [2, 4, 6, 10] {
+    // Before the first state, after that of step 3, after that of the evaluation of step 5, and at
+    // the step of an evaluation: states between them are saved when the next gradient is known.
+    for (begins_at, stop_at) in [(0, 2), (0, 4), (3, 6), (5, 10)] {
+        let mut begun = Vec::new();
         let error =
             trainer(&checkpoint, settings.clone()).run(folder.path(), &mut |event| match event {
+                Event::Started { step, .. } => {
+                    begun.push(*step);
+                    Ok(())
+                }
                 Event::Step(report) if report.step == stop_at => stop(),
                 _ => Ok(()),
             });
         assert!(error.is_err());
+        assert_eq!(begun, [begins_at]);
         assert!(!folder.path().join("adapter").exists());
     }
-    trainer(&checkpoint, settings.clone()).run(folder.path(), &mut nothing).unwrap();
+    let mut steps = Vec::new();
+    trainer(&checkpoint, settings.clone())
+        .run(folder.path(), &mut |event| {
+            match event {
+                Event::Started { step, .. } => steps.push(*step),
+                Event::Step(report) => steps.push(report.step),
+                Event::Evaluation(_) => {}
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(steps, [9, 10, 11, 12]);
     assert_eq!(bytes(folder.path()), expected);
     // A finished run does nothing again.
     let mut events = 0;

@@ -134,7 +134,9 @@ fn a_run_leaves_all_its_files_and_a_kill_changes_no_bit() {
         place.kill(&run_of("killed"), &killed.join("metrics.jsonl"), lines);
     }
     assert!(!killed.join("adapter").exists());
-    place.good(&run_of("killed"));
+    let output = place.run(&run_of("killed"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("first: goes on after step "), "{said}");
     assert_eq!(adapter_bytes(&killed), adapter_bytes(&whole));
     let again = fs::read_to_string(killed.join("metrics.jsonl")).unwrap();
     assert_eq!(again.lines().count(), metrics.lines().count());
@@ -174,7 +176,10 @@ fn a_killed_sweep_goes_on_and_names_the_best() {
 
     let second_run = place.path("killed/first-lr-0.001/metrics.jsonl");
     place.kill(&["sweep", "killed.toml"], &second_run, 12);
-    place.good(&["sweep", "killed.toml"]);
+    let output = place.run(&["sweep", "killed.toml"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("first-lr-0.001: goes on after step "), "{said}");
     for model in ["first", "second"] {
         for rate in ["0.01", "0.001"] {
             let name = format!("{model}-lr-{rate}");

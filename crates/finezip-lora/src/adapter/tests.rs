@@ -179,6 +179,40 @@ fn what_changes_nothing_in_merging_is_read_and_not_written() {
 }
 
 #[test]
+fn matrices_in_16_bits_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = adapter();
+    adapter.save(folder.path()).unwrap();
+    let path = folder.path().join(WEIGHTS_FILE);
+    let whole = std::fs::read(&path).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&whole).unwrap();
+    let metadata = header.metadata().clone();
+    let tensors = safetensors::SafeTensors::deserialize(&whole).unwrap();
+    // The values are exact in both.
+    for dtype in [safetensors::Dtype::F16, safetensors::Dtype::BF16] {
+        let short = |bytes: &[u8; 4]| match (f32::from_le_bytes(*bytes), dtype) {
+            (value, safetensors::Dtype::F16) => half::f16::from_f32(value).to_le_bytes(),
+            (value, _) => half::bf16::from_f32(value).to_le_bytes(),
+        };
+        let stored: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+            .iter()
+            .map(|(name, view)| {
+                let (values, _) = view.data().as_chunks();
+                let bytes = values.iter().flat_map(short).collect();
+                (name.to_owned(), view.shape().to_vec(), bytes)
+            })
+            .collect();
+        let views = stored.iter().map(|(name, shape, bytes)| {
+            (name, safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap())
+        });
+        std::fs::write(&path, safetensors::serialize(views, metadata.clone()).unwrap()).unwrap();
+        assert!(std::fs::metadata(&path).unwrap().len() < whole.len() as u64);
+        assert_eq!(Adapter::open(folder.path()).unwrap(), adapter, "{dtype:?}");
+    }
+    assert_eq!(adapter.config().base_fingerprint.as_deref(), Some("00ff"));
+}
+
+#[test]
 fn damaged_matrices_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     adapter().save(folder.path()).unwrap();
