@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use finezip_lora::Error;
 use finezip_lora::data::Dataset;
-use finezip_lora::train::Trainer;
+use finezip_lora::train::{Event, Trainer};
 use finezip_models::{Checkpoint, ModelTokenizer};
 use serde_json::json;
 
@@ -27,8 +27,18 @@ pub(crate) fn single(arguments: &RunArguments) -> Result<()> {
     let texts = texts::gather(data, held_out, *held_out_share, folder)?;
     let checkpoint = model::open(&arguments.model, arguments.offline)?;
     let name = model::short_name(&arguments.model);
-    let summary = train(&name, &arguments.model, &checkpoint, &texts, &settings, folder)?;
+    let summary =
+        train(&name, &arguments.model, &checkpoint, &texts, &settings, folder, Memory::Own)?;
     summary::print(&[summary])
+}
+
+/// Whose memory it is that the process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// This run's alone.
+    Own,
+    /// That of other runs too, before it or beside it.
+    Shared,
 }
 
 /// Trains in `folder`, or goes on with what stands there.
@@ -39,6 +49,7 @@ pub(crate) fn train(
     texts: &Texts,
     settings: &RunSettings,
     folder: &Path,
+    memory: Memory,
 ) -> Result<Summary> {
     let tokenizer = ModelTokenizer::from_checkpoint(checkpoint)?;
     let start = checkpoint.config().start_token();
@@ -74,11 +85,13 @@ pub(crate) fn train(
     let mut progress = Progress::new(name);
     let config_path = folder.join("config.json");
     let mut failure = None;
+    let mut made_steps = false;
     let outcome = trainer.run(folder, &mut |event| {
         // A state of other settings is refused before this, so their config.json stays.
-        if matches!(event, finezip_lora::train::Event::Started { .. }) {
+        if matches!(event, Event::Started { .. }) {
             summary::write_json(&config_path, &config)?;
         }
+        made_steps |= matches!(event, Event::Step(_));
         progress.hear(event);
         metrics.hear(event).map_err(|error| stop(&mut failure, error))
     });
@@ -89,8 +102,16 @@ pub(crate) fn train(
     };
     let lines = metrics.lines()?;
     plot::draw(folder, name, &lines)?;
-    let summary = Summary::new(name, &outcome, &lines, folder, training_bytes + held_out_bytes)?;
-    summary::write_json(&folder.join("summary.json"), &summary)?;
+    let text_bytes = training_bytes + held_out_bytes;
+    let mut summary =
+        Summary::new(name, &outcome, &lines, folder, checkpoint.config(), text_bytes)?;
+    summary.peak_memory_bytes = match (memory, made_steps) {
+        (Memory::Shared, _) => None,
+        (Memory::Own, true) => summary::peak_memory_bytes(),
+        // What is there is of the process that made them.
+        (Memory::Own, false) => summary::read(folder).and_then(|before| before.peak_memory_bytes),
+    };
+    summary::write_json(&folder.join(summary::FILE), &summary)?;
     Ok(summary)
 }
 

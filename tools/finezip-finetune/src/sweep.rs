@@ -14,10 +14,11 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::args::SweepArguments;
+use crate::model;
 use crate::options::{RunOptions, RunSettings};
+use crate::run::{self, Memory};
 use crate::summary::{self, Summary};
 use crate::texts::{self, Texts};
-use crate::{model, run};
 
 /// More runs than anyone waits for: a mistake in the file.
 const MAX_RUNS: usize = 1000;
@@ -85,7 +86,7 @@ pub(crate) fn run(arguments: &SweepArguments) -> Result<()> {
     }
     if !summaries.is_empty() {
         summary::print(&summaries)?;
-        summary::write_json(&file.out.join("summary.json"), &summaries)?;
+        summary::write_json(&file.out.join(summary::FILE), &summaries)?;
     }
     match failures.is_empty() {
         true => Ok(()),
@@ -124,7 +125,8 @@ fn make(
 fn one_run(file: &SweepFile, run: &GridRun, texts: &Texts, offline: bool) -> Result<Summary> {
     let checkpoint = model::open(&run.model, offline)?;
     let folder = file.out.join(&run.name);
-    run::train(&run.name, &run.model, &checkpoint, texts, &run.settings, &folder)
+    let memory = Memory::Shared;
+    run::train(&run.name, &run.model, &checkpoint, texts, &run.settings, &folder, memory)
 }
 
 /// Every combination of the grid, models first, in the order of the file's names and values.

@@ -140,9 +140,16 @@ fn a_run_leaves_all_its_files_and_a_kill_changes_no_bit() {
     assert_eq!(adapter_bytes(&killed), adapter_bytes(&whole));
     let again = fs::read_to_string(killed.join("metrics.jsonl")).unwrap();
     assert_eq!(again.lines().count(), metrics.lines().count());
-    // Once more does nothing.
+    // Once more does nothing, and what was measured of the run is kept.
+    let summary = fs::read_to_string(killed.join("summary.json")).unwrap();
     place.good(&run_of("killed"));
     assert_eq!(adapter_bytes(&killed), adapter_bytes(&whole));
+    assert_eq!(fs::read_to_string(killed.join("summary.json")).unwrap(), summary);
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    let (files, embedded) = (&summary["adapter_bytes"], &summary["embedded_bytes"]);
+    assert!(4 * embedded.as_u64().unwrap() < files.as_u64().unwrap(), "{summary}");
+    #[cfg(target_os = "linux")]
+    assert!(summary["peak_memory_bytes"].is_u64(), "{summary}");
 }
 
 const SWEEP: &str = r#"
@@ -173,6 +180,9 @@ fn a_killed_sweep_goes_on_and_names_the_best() {
     let table = place.good(&["sweep", "whole.toml"]);
     assert_eq!(table.lines().filter(|line| line.contains("-lr-")).count(), 5, "{table}");
     assert!(table.contains("best by held-out bits per byte:"), "{table}");
+    // Memory is the process's, so no run's.
+    let summary = fs::read_to_string(place.path("whole/summary.json")).unwrap();
+    assert_eq!(summary.matches("\"peak_memory_bytes\": null").count(), 4, "{summary}");
 
     let second_run = place.path("killed/first-lr-0.001/metrics.jsonl");
     place.kill(&["sweep", "killed.toml"], &second_run, 12);
