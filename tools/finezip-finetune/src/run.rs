@@ -60,10 +60,18 @@ pub(crate) fn train(
     if let Some(tokens) = settings.evaluation_tokens {
         held_out = held_out.sample(tokens, settings.training.lora.seed);
     }
+    let model_blake3 = checkpoint.fingerprint()?.to_hex();
+    let measured = match settings.evaluation_tokens {
+        Some(tokens) if held_out.bytes() < held_out_bytes => format!(
+            "a sample of {tokens} tokens in rows of {} by the seed {} and the model {model_blake3}",
+            settings.length, settings.training.lora.seed
+        ),
+        _ => "all".to_owned(),
+    };
     let config = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "model": model,
-        "model_blake3": checkpoint.fingerprint()?.to_hex(),
+        "model_blake3": model_blake3,
         "settings": settings,
         "training": {
             "files": texts.training.iter().map(|text| &text.name).collect::<Vec<_>>(),
@@ -105,6 +113,7 @@ pub(crate) fn train(
     let text_bytes = training_bytes + held_out_bytes;
     let mut summary =
         Summary::new(name, &outcome, &lines, folder, checkpoint.config(), text_bytes)?;
+    summary.measured = measured;
     summary.peak_memory_bytes = match (memory, made_steps) {
         (Memory::Shared, _) => None,
         (Memory::Own, true) => summary::peak_memory_bytes(),

@@ -37,6 +37,9 @@ pub(crate) struct Summary {
     pub(crate) adapter_blake3: String,
     /// Bytes of all text that was given, to learn from and to measure on.
     pub(crate) text_bytes: usize,
+    /// Which part of the held-out text was measured. Runs that name the same measured the same.
+    #[serde(default)]
+    pub(crate) measured: String,
     /// Tokens learned from in a second, evaluations not counted.
     pub(crate) tokens_per_second: f64,
     /// The most memory the process has had that made the last steps, where the system tells. None in
@@ -45,7 +48,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Reads what a run has left. Its memory is for the caller to say.
+    /// Reads what a run has left. Its memory, and what it measured, are for the caller to say.
     pub(crate) fn new(
         name: &str,
         outcome: &Outcome,
@@ -75,6 +78,7 @@ impl Summary {
             embedded_bytes: embedded.ok().map(|embedded| embedded.bytes().len() as u64),
             adapter_blake3: outcome.adapter.fingerprint().to_hex(),
             text_bytes,
+            measured: String::new(),
             tokens_per_second: tokens as f64 / f64::max(seconds, 1e-9),
             peak_memory_bytes: None,
         })
@@ -142,7 +146,16 @@ pub(crate) fn print(summaries: &[Summary]) -> Result<()> {
         .iter()
         .min_by(|left, right| left.best_bits_per_byte.total_cmp(&right.best_bits_per_byte));
     if let (Some(best), true) = (best, summaries.len() > 1) {
-        writeln!(out, "best by held-out bits per byte: {}", best.name)?;
+        if summaries.iter().all(|summary| summary.measured == best.measured) {
+            writeln!(out, "best by held-out bits per byte: {}", best.name)?;
+        } else {
+            writeln!(
+                out,
+                "no run is named the best: they measured different samples of the held-out text, \
+                 which follow from model, length, seed and eval-tokens; with eval-tokens = 0 all of \
+                 them measure all of it"
+            )?;
+        }
     }
     writeln!(
         out,

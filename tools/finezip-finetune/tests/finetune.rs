@@ -201,6 +201,18 @@ fn a_killed_sweep_goes_on_and_names_the_best() {
 }
 
 #[test]
+fn runs_that_measured_different_text_are_not_ranked() {
+    let place = Place::new();
+    let text =
+        SWEEP.replace("OUT", "sampled").replace("JOBS", "1").replace("steps = 60", "steps = 1");
+    fs::write(place.path("sampled.toml"), text.replace("[grid]", "eval-tokens = 96\n[grid]"))
+        .unwrap();
+    let table = place.good(&["sweep", "sampled.toml"]);
+    assert!(table.contains("no run is named the best"), "{table}");
+    assert!(!table.contains("best by held-out bits per byte"), "{table}");
+}
+
+#[test]
 fn a_run_below_its_own_data_goes_on() {
     let place = Place::new();
     let arguments = ["--model", "first.gguf", "--data", "text", "--length", "48", "--steps", "2"];
