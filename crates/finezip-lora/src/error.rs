@@ -77,8 +77,10 @@ pub enum Error {
 
     /// Training diverged.
     #[error(
-        "step {step}: {what} is {value}: training has diverged; the state after step {last_saved} \
-         is kept. A lower learning rate, more warm-up or a lower clipping bound help"
+        "step {step}: {what} is {value}: training has diverged; {}. A lower learning rate, more \
+         warm-up or a lower clipping bound help, in another folder: the run in this one would \
+         diverge again",
+        kept(*last_saved, *best_step)
     )]
     NotFinite {
         /// The optimizer step, from 1.
@@ -89,6 +91,8 @@ pub enum Error {
         value: f64,
         /// The step whose state is on disk; 0 for none.
         last_saved: usize,
+        /// The step whose adapter was measured best and is on disk; 0 for none.
+        best_step: usize,
     },
 
     /// A model's file, or its tokenizer.
@@ -103,6 +107,21 @@ pub enum Error {
     #[cfg(feature = "train")]
     #[error("tensor computation: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What a run that diverged leaves.
+fn kept(last_saved: usize, best_step: usize) -> String {
+    match (last_saved, best_step) {
+        (0, 0) => "nothing is kept".into(),
+        (_, 0) => format!(
+            "the state after step {last_saved} is kept, and no adapter, for none was measured \
+             better than the model alone"
+        ),
+        _ => format!(
+            "the adapter of step {best_step}, the best measured, and the state after step \
+             {last_saved} are kept"
+        ),
+    }
 }
 
 impl Error {

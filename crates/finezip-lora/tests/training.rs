@@ -93,17 +93,35 @@ fn a_run_that_was_stopped_anywhere_ends_with_the_same_bytes() {
 
     let folder = tempfile::tempdir().unwrap();
     let stop = || Err(Error::Io { path: "here".into(), source: std::io::Error::other("stopped") });
-    // Before the first state, between states, right after one, at an evaluation.
-    for stop_at in [2, 4, 6, 10] {
+    // Before the first state, after that of step 3, after that of the evaluation of step 5, and at
+    // the step of an evaluation: states between them are saved when the next gradient is known.
+    for (begins_at, stop_at) in [(0, 2), (0, 4), (3, 6), (5, 10)] {
+        let mut begun = Vec::new();
         let error =
             trainer(&checkpoint, settings.clone()).run(folder.path(), &mut |event| match event {
+                Event::Started { step, .. } => {
+                    begun.push(*step);
+                    Ok(())
+                }
                 Event::Step(report) if report.step == stop_at => stop(),
                 _ => Ok(()),
             });
         assert!(error.is_err());
+        assert_eq!(begun, [begins_at]);
         assert!(!folder.path().join("adapter").exists());
     }
-    trainer(&checkpoint, settings.clone()).run(folder.path(), &mut nothing).unwrap();
+    let mut steps = Vec::new();
+    trainer(&checkpoint, settings.clone())
+        .run(folder.path(), &mut |event| {
+            match event {
+                Event::Started { step, .. } => steps.push(*step),
+                Event::Step(report) => steps.push(report.step),
+                Event::Evaluation(_) => {}
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(steps, [9, 10, 11, 12]);
     assert_eq!(bytes(folder.path()), expected);
     // A finished run does nothing again.
     let mut events = 0;
@@ -130,17 +148,65 @@ fn other_settings_do_not_go_on_with_a_run() {
 }
 
 #[test]
-fn divergence_is_an_error_and_the_last_state_is_kept() {
+fn divergence_is_an_error_and_no_state_of_it_is_kept() {
     let checkpoint = checkpoint(GgmlType::F32);
     let folder = tempfile::tempdir().unwrap();
     let mut settings = TrainingSettings { clip: 0.0, save_every: 1, ..settings() };
     settings.learning_rate.peak = 1e38;
     settings.learning_rate.warmup_steps = 0;
     let error = trainer(&checkpoint, settings).run(folder.path(), &mut nothing).unwrap_err();
-    let Error::NotFinite { step, last_saved, .. } = error else { panic!("{error}") };
-    assert_eq!((step, last_saved), (2, 1));
-    assert!(folder.path().join("state.safetensors").exists());
+    assert!(error.to_string().contains("nothing is kept"), "{error}");
+    let Error::NotFinite { step, last_saved, best_step, .. } = error else { panic!("{error}") };
+    assert_eq!((step, last_saved, best_step), (2, 0, 0));
+    assert!(!folder.path().join("state.safetensors").exists());
     assert!(!folder.path().join("adapter").exists());
+}
+
+/// Overwrites the parameters of a state with what gives no numbers, as a step too far would.
+fn lead_astray(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let (header, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let (start, end) = metadata.info("parameters.00000").unwrap().data_offsets;
+    let values = &mut bytes[8 + header..][start..end];
+    values.chunks_exact_mut(4).for_each(|value| value.copy_from_slice(&f32::NAN.to_le_bytes()));
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn divergence_leaves_the_best_adapter_from_before_it() {
+    let checkpoint = checkpoint(GgmlType::F32);
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings();
+    settings.learning_rate.peak = 1e-2;
+    let stopped = trainer(&checkpoint, settings.clone()).run(folder.path(), &mut |event| {
+        if let Event::Evaluation(evaluation) = event {
+            assert!(evaluation.is_best, "{evaluation:?}");
+        }
+        match event {
+            Event::Step(report) if report.step == 6 => {
+                Err(Error::Io { path: "here".into(), source: std::io::Error::other("stopped") })
+            }
+            _ => Ok(()),
+        }
+    });
+    assert!(stopped.is_err());
+    let state = folder.path().join("state.safetensors");
+    lead_astray(&state);
+    let before = std::fs::read(&state).unwrap();
+    let mut hashes = Vec::new();
+    // The state is no use, so a second attempt ends as the first.
+    for _ in 0..2 {
+        let error =
+            trainer(&checkpoint, settings.clone()).run(folder.path(), &mut nothing).unwrap_err();
+        assert!(error.to_string().contains("the adapter of step 5"), "{error}");
+        let Error::NotFinite { step, last_saved, best_step, .. } = error else { panic!("{error}") };
+        assert_eq!((step, last_saved, best_step), (6, 5, 5));
+        assert_eq!(std::fs::read(&state).unwrap(), before);
+        let adapter = Adapter::open(folder.path().join("adapter")).unwrap();
+        adapter.check(checkpoint.config()).unwrap();
+        hashes.push(adapter.fingerprint());
+    }
+    assert_eq!(hashes[0], hashes[1]);
 }
 
 #[test]

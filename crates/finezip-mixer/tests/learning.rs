@@ -238,3 +238,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn memory_grows_with_the_frame_up_to_all_rows() {
+    let settings = Settings { candidates: 9, rows: 1 << 20, ..Settings::default() };
+    let coder = learning(Arc::new(ReferenceCoder), settings);
+    let rows = |vocab_size: usize, tokens: usize| {
+        let shape = FrameShape { vocab_size, lanes: 1, tokens, bytes: tokens };
+        coder.memory_bytes(shape) / (4 * 8192)
+    };
+    assert_eq!(rows(1 << 24, 0), 0);
+    assert_eq!(rows(1 << 24, 30), 300);
+    assert_eq!(rows(200, 30), 200);
+    assert_eq!(rows(1 << 24, usize::MAX), 1 << 20);
+}

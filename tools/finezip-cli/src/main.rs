@@ -38,6 +38,10 @@ use crate::report::Report;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Before there are threads, files and handlers of signals.
+    if let Some(code) = commands::begin_again(&arguments.command) {
+        return code;
+    }
     let report = Report { quiet: false, verbose: false };
     if let Err(error) = interrupt::install() {
         report.warning(format_args!("an interrupted run may leave a .partial file: {error}"));

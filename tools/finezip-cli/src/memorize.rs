@@ -1,7 +1,7 @@
 //! `--memorize`: an adapter trained on the input, and of two archives the smaller.
 
 use finezip_core::{Compressor, Summary};
-use finezip_lora::train::{Event, Memorizing, memorize};
+use finezip_lora::train::{self, Event, Memorizing, memorize};
 use finezip_lora::{EmbeddedAdapter, Error};
 
 use crate::adapters::{self, Merged};
@@ -44,15 +44,27 @@ impl Memorizer<'_> {
         text: Vec<u8>,
     ) -> Outcome<Archive> {
         let report = &self.workshop.report;
+        let memorizing = Memorizing {
+            steps: settings.steps,
+            rank: settings.rank,
+            threads: self.workshop.threads_to_use(),
+        };
+        // What cannot be trained, or not here, is not found out after all of the text was coded.
+        memorizing.check(self.base.checkpoint.config()).map_err(adapters::failure)?;
+        let folder = TemporaryFolder::new()
+            .map_err(|error| Failure::from(error).about("a folder to train in"))?;
         let plain = self.compress(self.plain, name, &text)?;
         let plain_bytes = grouped(plain.summary.archive_bytes);
-        let embedded = match self.learn(settings, name, text.clone())? {
-            Ok(embedded) => embedded,
+        let outcome = match self.learn(memorizing, name, text.clone(), &folder)? {
+            Ok(outcome) => outcome,
             Err(why) => {
-                report.note(format_args!("{name} : nothing to memorize ({why}): kept without"));
+                report.note(format_args!("{name} : {why}: kept without"));
                 return Ok(plain);
             }
         };
+        let config = self.base.checkpoint.config();
+        let embedded = EmbeddedAdapter::new(&outcome.adapter, settings.precision, config)
+            .map_err(adapters::failure)?;
         if embedded.bytes().len() >= plain.bytes.len() {
             report.note(format_args!(
                 "{name} : without an adapter {plain_bytes} bytes; the adapter alone takes {}: kept \
@@ -76,21 +88,15 @@ impl Memorizer<'_> {
         Ok(if is_smaller { adapted } else { plain })
     }
 
-    /// Trains on the text; where it is too short to learn from, why.
+    /// Trains on the text; where nothing comes of it, why.
     fn learn(
         &self,
-        settings: MemorizeSettings,
+        memorizing: Memorizing,
         name: &str,
         text: Vec<u8>,
-    ) -> Outcome<Result<EmbeddedAdapter, String>> {
+        folder: &TemporaryFolder,
+    ) -> Outcome<Result<train::Outcome, String>> {
         let report = &self.workshop.report;
-        let folder = TemporaryFolder::new()
-            .map_err(|error| Failure::from(error).about("a folder to train in"))?;
-        let memorizing = Memorizing {
-            steps: settings.steps,
-            rank: settings.rank,
-            threads: self.workshop.threads_to_use(),
-        };
         let mut meter = None;
         let mut hear = |event: &Event| {
             match event {
@@ -115,13 +121,19 @@ impl Memorizer<'_> {
         };
         let (checkpoint, tokenizer) = (&self.base.checkpoint, self.base.tokenizer.as_ref());
         let learned = memorize(checkpoint, tokenizer, text, memorizing, folder.path(), &mut hear);
-        let outcome = match learned {
-            Err(error @ Error::Data { .. }) => return Ok(Err(error.to_string())),
-            learned => learned.map_err(adapters::failure)?,
-        };
-        let embedded =
-            EmbeddedAdapter::new(&outcome.adapter, settings.precision, checkpoint.config());
-        Ok(Ok(embedded.map_err(adapters::failure)?))
+        Ok(match learned {
+            Ok(outcome) if outcome.best_step == 0 => {
+                Err(format!("nothing was gained in {} steps", outcome.steps))
+            }
+            Ok(outcome) => Ok(outcome),
+            Err(error @ Error::Data { .. }) => Err(format!("nothing to memorize ({error})")),
+            // There is an archive without an adapter, whole as it is.
+            Err(Error::NotFinite { step, what, value, .. }) => {
+                Err(format!("training has diverged (step {step}: {what} is {value})"))
+            }
+            Err(error @ Error::Io { .. }) => Err(format!("training failed ({error})")),
+            Err(error) => return Err(adapters::failure(error)),
+        })
     }
 
     fn compress(&self, compressor: &Compressor, name: &str, text: &[u8]) -> Outcome<Archive> {

@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod environment;
 mod metrics;
 mod model;
 mod options;
@@ -20,13 +19,16 @@ mod texts;
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
+use finezip_lora::train;
 
 use crate::args::{Arguments, Command};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = environment::begin_again().and_then(|code| match (code, arguments.command) {
+    let begun = train::begin_again(0).context("cannot start this program again");
+    let result = begun.and_then(|code| match (code, arguments.command) {
         (Some(code), _) => Ok(code),
         (None, Some(Command::Sweep(sweep))) => sweep::run(&sweep).map(|()| ExitCode::SUCCESS),
         (None, None) => run::single(&arguments.run).map(|()| ExitCode::SUCCESS),

@@ -1,5 +1,6 @@
 //! What decides a run: the same names as flags and in the file of a sweep.
 
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use finezip_lora::train::{AdamWSettings, Decay, Duration, LearningRate, TrainingSettings};
 use finezip_lora::{LoraSettings, Targets};
@@ -108,10 +109,14 @@ pub(crate) struct RunSettings {
 
 impl RunOptions {
     /// Fills in defaults.
-    pub(crate) fn resolve(&self) -> RunSettings {
+    ///
+    /// # Errors
+    /// Steps and epochs together: flags exclude each other, names in a file do not.
+    pub(crate) fn resolve(&self) -> Result<RunSettings> {
         let rank = self.rank.unwrap_or(8);
         let duration = match (self.steps, self.epochs) {
-            (Some(steps), _) => Duration::Steps(steps),
+            (Some(_), Some(_)) => bail!("steps and epochs: expected one of them, found both"),
+            (Some(steps), None) => Duration::Steps(steps),
             (None, epochs) => Duration::Epochs(epochs.unwrap_or(1.0)),
         };
         let decay = match self.decay.unwrap_or(DecayName::Cosine) {
@@ -152,6 +157,6 @@ impl RunOptions {
             0 => None,
             tokens => Some(tokens),
         };
-        RunSettings { training, length: self.length.unwrap_or(512), evaluation_tokens }
+        Ok(RunSettings { training, length: self.length.unwrap_or(512), evaluation_tokens })
     }
 }

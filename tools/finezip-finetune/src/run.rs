@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use finezip_lora::Error;
 use finezip_lora::data::Dataset;
-use finezip_lora::train::Trainer;
+use finezip_lora::train::{Event, Trainer};
 use finezip_models::{Checkpoint, ModelTokenizer};
 use serde_json::json;
 
@@ -22,12 +22,23 @@ use crate::texts::{self, Texts};
 pub(crate) fn single(arguments: &RunArguments) -> Result<()> {
     // Clap has asked for it already; its type leaves room for the other commands.
     let folder = arguments.out.as_deref().context("--out FOLDER is missing")?;
-    let texts = texts::gather(&arguments.data, &arguments.held_out, arguments.held_out_share)?;
+    let settings = arguments.options.resolve()?;
+    let RunArguments { data, held_out, held_out_share, .. } = arguments;
+    let texts = texts::gather(data, held_out, *held_out_share, folder)?;
     let checkpoint = model::open(&arguments.model, arguments.offline)?;
     let name = model::short_name(&arguments.model);
-    let settings = arguments.options.resolve();
-    let summary = train(&name, &arguments.model, &checkpoint, &texts, &settings, folder)?;
+    let summary =
+        train(&name, &arguments.model, &checkpoint, &texts, &settings, folder, Memory::Own)?;
     summary::print(&[summary])
+}
+
+/// Whose memory it is that the process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// This run's alone.
+    Own,
+    /// That of other runs too, before it or beside it.
+    Shared,
 }
 
 /// Trains in `folder`, or goes on with what stands there.
@@ -38,6 +49,7 @@ pub(crate) fn train(
     texts: &Texts,
     settings: &RunSettings,
     folder: &Path,
+    memory: Memory,
 ) -> Result<Summary> {
     let tokenizer = ModelTokenizer::from_checkpoint(checkpoint)?;
     let start = checkpoint.config().start_token();
@@ -48,10 +60,18 @@ pub(crate) fn train(
     if let Some(tokens) = settings.evaluation_tokens {
         held_out = held_out.sample(tokens, settings.training.lora.seed);
     }
+    let model_blake3 = checkpoint.fingerprint()?.to_hex();
+    let measured = match settings.evaluation_tokens {
+        Some(tokens) if held_out.bytes() < held_out_bytes => format!(
+            "a sample of {tokens} tokens in rows of {} by the seed {} and the model {model_blake3}",
+            settings.length, settings.training.lora.seed
+        ),
+        _ => "all".to_owned(),
+    };
     let config = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "model": model,
-        "model_blake3": checkpoint.fingerprint()?.to_hex(),
+        "model_blake3": model_blake3,
         "settings": settings,
         "training": {
             "files": texts.training.iter().map(|text| &text.name).collect::<Vec<_>>(),
@@ -73,11 +93,13 @@ pub(crate) fn train(
     let mut progress = Progress::new(name);
     let config_path = folder.join("config.json");
     let mut failure = None;
+    let mut made_steps = false;
     let outcome = trainer.run(folder, &mut |event| {
         // A state of other settings is refused before this, so their config.json stays.
-        if matches!(event, finezip_lora::train::Event::Started { .. }) {
+        if matches!(event, Event::Started { .. }) {
             summary::write_json(&config_path, &config)?;
         }
+        made_steps |= matches!(event, Event::Step(_));
         progress.hear(event);
         metrics.hear(event).map_err(|error| stop(&mut failure, error))
     });
@@ -88,8 +110,17 @@ pub(crate) fn train(
     };
     let lines = metrics.lines()?;
     plot::draw(folder, name, &lines)?;
-    let summary = Summary::new(name, &outcome, &lines, folder, training_bytes + held_out_bytes)?;
-    summary::write_json(&folder.join("summary.json"), &summary)?;
+    let text_bytes = training_bytes + held_out_bytes;
+    let mut summary =
+        Summary::new(name, &outcome, &lines, folder, checkpoint.config(), text_bytes)?;
+    summary.measured = measured;
+    summary.peak_memory_bytes = match (memory, made_steps) {
+        (Memory::Shared, _) => None,
+        (Memory::Own, true) => summary::peak_memory_bytes(),
+        // What is there is of the process that made them.
+        (Memory::Own, false) => summary::read(folder).and_then(|before| before.peak_memory_bytes),
+    };
+    summary::write_json(&folder.join(summary::FILE), &summary)?;
     Ok(summary)
 }
 

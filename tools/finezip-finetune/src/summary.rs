@@ -6,9 +6,14 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use finezip_lora::adapter::{CONFIG_FILE, WEIGHTS_FILE};
 use finezip_lora::train::Outcome;
+use finezip_lora::{EmbeddedAdapter, EmbeddedPrecision};
+use finezip_models::ModelConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::Line;
+
+/// Name of the file.
+pub(crate) const FILE: &str = "summary.json";
 
 /// What came of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,23 +30,31 @@ pub(crate) struct Summary {
     pub(crate) steps: usize,
     /// Bytes of the adapter's two files.
     pub(crate) adapter_bytes: u64,
+    /// Bytes of it in an archive, as `--embed-adapter` stores it (`int4`); none where its rank is too
+    /// high for that.
+    pub(crate) embedded_bytes: Option<u64>,
     /// The adapter's hash.
     pub(crate) adapter_blake3: String,
     /// Bytes of all text that was given, to learn from and to measure on.
     pub(crate) text_bytes: usize,
+    /// Which part of the held-out text was measured. Runs that name the same measured the same.
+    #[serde(default)]
+    pub(crate) measured: String,
     /// Tokens learned from in a second, evaluations not counted.
     pub(crate) tokens_per_second: f64,
-    /// The most memory the process has had, where the system tells.
+    /// The most memory the process has had that made the last steps, where the system tells. None in
+    /// a sweep: the process has had what the largest of its runs took.
     pub(crate) peak_memory_bytes: Option<u64>,
 }
 
 impl Summary {
-    /// Reads what a run has left.
+    /// Reads what a run has left. Its memory, and what it measured, are for the caller to say.
     pub(crate) fn new(
         name: &str,
         outcome: &Outcome,
         lines: &[Line],
         folder: &Path,
+        model: &ModelConfig,
         text_bytes: usize,
     ) -> Result<Self> {
         let (tokens, seconds) = lines.iter().fold((0, 0.0), |(all, time), line| match line {
@@ -54,6 +67,7 @@ impl Summary {
             let metadata = std::fs::metadata(&path);
             adapter_bytes += metadata.with_context(|| path.display().to_string())?.len();
         }
+        let embedded = EmbeddedAdapter::new(&outcome.adapter, EmbeddedPrecision::Int4, model);
         Ok(Self {
             name: name.to_owned(),
             base_bits_per_byte: outcome.base_bits_per_byte,
@@ -61,10 +75,12 @@ impl Summary {
             best_step: outcome.best_step,
             steps: outcome.steps,
             adapter_bytes,
+            embedded_bytes: embedded.ok().map(|embedded| embedded.bytes().len() as u64),
             adapter_blake3: outcome.adapter.fingerprint().to_hex(),
             text_bytes,
+            measured: String::new(),
             tokens_per_second: tokens as f64 / f64::max(seconds, 1e-9),
-            peak_memory_bytes: peak_memory_bytes(),
+            peak_memory_bytes: None,
         })
     }
 
@@ -73,14 +89,19 @@ impl Summary {
         (self.base_bits_per_byte - self.best_bits_per_byte) / 8.0
     }
 
+    /// Bytes that the adapter takes where it is counted: in an archive, else as it is.
+    fn counted_bytes(&self) -> f64 {
+        self.embedded_bytes.unwrap_or(self.adapter_bytes) as f64
+    }
+
     /// Bytes of text from which on the adapter saves more than it takes, if it saves anything.
     fn pays_from(&self) -> Option<f64> {
-        (self.saving() > 0.0).then(|| self.adapter_bytes as f64 / self.saving())
+        (self.saving() > 0.0).then(|| self.counted_bytes() / self.saving())
     }
 
     /// Bytes saved on all text that was given, at the held-out rate, less the adapter's own.
     fn net_saving(&self) -> f64 {
-        self.saving() * self.text_bytes as f64 - self.adapter_bytes as f64
+        self.saving() * self.text_bytes as f64 - self.counted_bytes()
     }
 }
 
@@ -96,7 +117,7 @@ pub(crate) fn print(summaries: &[Summary]) -> Result<()> {
         "with it",
         "gain",
         "step",
-        "adapter B",
+        "embedded B",
         "pays from B",
         "net saving B",
         "tokens/s"
@@ -109,13 +130,13 @@ pub(crate) fn print(summaries: &[Summary]) -> Result<()> {
         };
         writeln!(
             out,
-            "{:width$}  {:>9.4}  {:>9.4}  {:>6.2}%  {:>8}  {:>12}  {:>12}  {:>13.0}  {:>8.0}",
+            "{:width$}  {:>9.4}  {:>9.4}  {:>6.2}%  {:>8}  {:>12.0}  {:>12}  {:>13.0}  {:>8.0}",
             summary.name,
             summary.base_bits_per_byte,
             summary.best_bits_per_byte,
             100.0 * gain,
             format!("{}/{}", summary.best_step, summary.steps),
-            summary.adapter_bytes,
+            summary.counted_bytes(),
             pays_from,
             summary.net_saving(),
             summary.tokens_per_second,
@@ -125,13 +146,22 @@ pub(crate) fn print(summaries: &[Summary]) -> Result<()> {
         .iter()
         .min_by(|left, right| left.best_bits_per_byte.total_cmp(&right.best_bits_per_byte));
     if let (Some(best), true) = (best, summaries.len() > 1) {
-        writeln!(out, "best by held-out bits per byte: {}", best.name)?;
+        if summaries.iter().all(|summary| summary.measured == best.measured) {
+            writeln!(out, "best by held-out bits per byte: {}", best.name)?;
+        } else {
+            writeln!(
+                out,
+                "no run is named the best: they measured different samples of the held-out text, \
+                 which follow from model, length, seed and eval-tokens; with eval-tokens = 0 all of \
+                 them measure all of it"
+            )?;
+        }
     }
     writeln!(
         out,
-        "bpb: ideal bits per byte of held-out text without and with the adapter; pays from: bytes \
-         of such text from which the adapter saves more than its own size; net saving: on all text \
-         given, at the held-out rate, less the adapter"
+        "bpb: ideal bits per byte of held-out text without and with the adapter; embedded: the \
+         adapter as an archive carries it, in int4; pays from: bytes of such text from which the \
+         adapter saves more than that; net saving: on all text given, at the held-out rate, less that"
     )?;
     Ok(())
 }
@@ -144,8 +174,13 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> finezip_lora::R
     })
 }
 
+/// The summary that is in a run's folder.
+pub(crate) fn read(folder: &Path) -> Option<Summary> {
+    serde_json::from_slice(&std::fs::read(folder.join(FILE)).ok()?).ok()
+}
+
 /// What Linux says of the most memory this process has had.
-fn peak_memory_bytes() -> Option<u64> {
+pub(crate) fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

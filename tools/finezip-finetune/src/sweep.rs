@@ -14,10 +14,11 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::args::SweepArguments;
+use crate::model;
 use crate::options::{RunOptions, RunSettings};
+use crate::run::{self, Memory};
 use crate::summary::{self, Summary};
 use crate::texts::{self, Texts};
-use crate::{model, run};
 
 /// More runs than anyone waits for: a mistake in the file.
 const MAX_RUNS: usize = 1000;
@@ -72,7 +73,7 @@ pub(crate) fn run(arguments: &SweepArguments) -> Result<()> {
     let file: SweepFile =
         toml::from_str(&text).with_context(|| arguments.file.display().to_string())?;
     let runs = runs(&file).with_context(|| arguments.file.display().to_string())?;
-    let texts = texts::gather(&file.data, &file.held_out, file.held_out_share)?;
+    let texts = texts::gather(&file.data, &file.held_out, file.held_out_share, &file.out)?;
     let results = make(&file, &runs, &texts, arguments.offline);
     let mut summaries = Vec::new();
     let mut failures = Vec::new();
@@ -85,7 +86,7 @@ pub(crate) fn run(arguments: &SweepArguments) -> Result<()> {
     }
     if !summaries.is_empty() {
         summary::print(&summaries)?;
-        summary::write_json(&file.out.join("summary.json"), &summaries)?;
+        summary::write_json(&file.out.join(summary::FILE), &summaries)?;
     }
     match failures.is_empty() {
         true => Ok(()),
@@ -124,7 +125,8 @@ fn make(
 fn one_run(file: &SweepFile, run: &GridRun, texts: &Texts, offline: bool) -> Result<Summary> {
     let checkpoint = model::open(&run.model, offline)?;
     let folder = file.out.join(&run.name);
-    run::train(&run.name, &run.model, &checkpoint, texts, &run.settings, &folder)
+    let memory = Memory::Shared;
+    run::train(&run.name, &run.model, &checkpoint, texts, &run.settings, &folder, memory)
 }
 
 /// Every combination of the grid, models first, in the order of the file's names and values.
@@ -168,7 +170,7 @@ fn runs(file: &SweepFile) -> Result<Vec<GridRun>> {
             if runs.iter().any(|run| run.name == name) {
                 bail!("two runs are named {name}: a model or a value is there twice");
             }
-            runs.push(GridRun { name, model: model.clone(), settings: options.resolve() });
+            runs.push(GridRun { name, model: model.clone(), settings: options.resolve()? });
         }
     }
     Ok(runs)
@@ -229,6 +231,8 @@ mod tests {
         for (from, to, named) in [
             ("length = 256", "lenght = 256", "lenght"),
             ("length = 256", "lr = 1.0", "lr"),
+            ("length = 256", "epochs = 2.0", "steps and epochs"),
+            ("lr = [", "epochs = [1.0]\n        lr = [", "steps and epochs"),
             ("[1e-3, 0.0005]", "[]", "grid.lr"),
             ("[1e-3, 0.0005]", "[1e-3, 0.001]", "two runs"),
             ("\"q_proj,v_proj\"", "\"nose\"", "nose"),

@@ -134,13 +134,22 @@ fn a_run_leaves_all_its_files_and_a_kill_changes_no_bit() {
         place.kill(&run_of("killed"), &killed.join("metrics.jsonl"), lines);
     }
     assert!(!killed.join("adapter").exists());
-    place.good(&run_of("killed"));
+    let output = place.run(&run_of("killed"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("first: goes on after step "), "{said}");
     assert_eq!(adapter_bytes(&killed), adapter_bytes(&whole));
     let again = fs::read_to_string(killed.join("metrics.jsonl")).unwrap();
     assert_eq!(again.lines().count(), metrics.lines().count());
-    // Once more does nothing.
+    // Once more does nothing, and what was measured of the run is kept.
+    let summary = fs::read_to_string(killed.join("summary.json")).unwrap();
     place.good(&run_of("killed"));
     assert_eq!(adapter_bytes(&killed), adapter_bytes(&whole));
+    assert_eq!(fs::read_to_string(killed.join("summary.json")).unwrap(), summary);
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    let (files, embedded) = (&summary["adapter_bytes"], &summary["embedded_bytes"]);
+    assert!(4 * embedded.as_u64().unwrap() < files.as_u64().unwrap(), "{summary}");
+    #[cfg(target_os = "linux")]
+    assert!(summary["peak_memory_bytes"].is_u64(), "{summary}");
 }
 
 const SWEEP: &str = r#"
@@ -171,10 +180,16 @@ fn a_killed_sweep_goes_on_and_names_the_best() {
     let table = place.good(&["sweep", "whole.toml"]);
     assert_eq!(table.lines().filter(|line| line.contains("-lr-")).count(), 5, "{table}");
     assert!(table.contains("best by held-out bits per byte:"), "{table}");
+    // Memory is the process's, so no run's.
+    let summary = fs::read_to_string(place.path("whole/summary.json")).unwrap();
+    assert_eq!(summary.matches("\"peak_memory_bytes\": null").count(), 4, "{summary}");
 
     let second_run = place.path("killed/first-lr-0.001/metrics.jsonl");
     place.kill(&["sweep", "killed.toml"], &second_run, 12);
-    place.good(&["sweep", "killed.toml"]);
+    let output = place.run(&["sweep", "killed.toml"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("first-lr-0.001: goes on after step "), "{said}");
     for model in ["first", "second"] {
         for rate in ["0.01", "0.001"] {
             let name = format!("{model}-lr-{rate}");
@@ -186,10 +201,60 @@ fn a_killed_sweep_goes_on_and_names_the_best() {
 }
 
 #[test]
+fn runs_that_measured_different_text_are_not_ranked() {
+    let place = Place::new();
+    let text =
+        SWEEP.replace("OUT", "sampled").replace("JOBS", "1").replace("steps = 60", "steps = 1");
+    fs::write(place.path("sampled.toml"), text.replace("[grid]", "eval-tokens = 96\n[grid]"))
+        .unwrap();
+    let table = place.good(&["sweep", "sampled.toml"]);
+    assert!(table.contains("no run is named the best"), "{table}");
+    assert!(!table.contains("best by held-out bits per byte"), "{table}");
+}
+
+#[test]
+fn a_run_below_its_own_data_goes_on() {
+    let place = Place::new();
+    let arguments = ["--model", "first.gguf", "--data", "text", "--length", "48", "--steps", "2"];
+    let with = |more: &[&'static str]| [&arguments[..], more].concat();
+    place.good(&with(&["--out", "text/run"]));
+    let adapter = adapter_bytes(&place.path("text/run"));
+    let output = place.run(&with(&["--out", "text/../text/run"]));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("left out: runs write there"), "{said}");
+    assert!(said.contains("goes on after step 2 of 2"), "{said}");
+    assert_eq!(adapter_bytes(&place.path("text/run")), adapter);
+    let complaint = place.bad(&with(&["--out", "."]));
+    assert!(complaint.contains("below the run's own folder"), "{complaint}");
+}
+
+#[test]
+fn what_is_measured_on_is_not_learned_from() {
+    let place = Place::new();
+    fs::copy(place.path("text/4.txt"), place.path("a copy.txt")).unwrap();
+    let mut arguments = run_of("out");
+    arguments.extend(["--held-out", "a copy.txt", "text/below/3.txt"]);
+    let steps = arguments.iter().position(|argument| *argument == "120").unwrap();
+    arguments[steps] = "2";
+    let output = place.run(&arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("2 of 12 files of --data"), "{said}");
+    let config = fs::read(place.path("out/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    let files = |side: &str| -> Vec<String> {
+        serde_json::from_value(config[side]["files"].clone()).unwrap()
+    };
+    assert_eq!(files("training").len(), 10);
+    assert!(!files("training").contains(&"text/4.txt".to_owned()));
+    assert_eq!(files("held_out"), ["a copy.txt", "text/below/3.txt"]);
+}
+
+#[test]
 fn mistakes_are_said_clearly() {
     let place = Place::new();
     fs::create_dir(place.path("empty")).unwrap();
     fs::write(place.path("short.txt"), "few words").unwrap();
+    fs::write(place.path("long.txt"), "many words; ".repeat(1000)).unwrap();
     let said = |arguments: &[&str], words: &[&str]| {
         let complaint = place.bad(arguments);
         for word in words {
@@ -205,8 +270,12 @@ fn mistakes_are_said_clearly() {
         &["--data", "row of 512 tokens", "9 bytes"],
     );
     said(
-        &with(&["--data", "text", "--held-out", "text", "--length", "1100"]),
+        &with(&["--data", "text", "--held-out", "long.txt", "--length", "1100"]),
         &["context of 1024 tokens", "1100"],
+    );
+    said(
+        &with(&["--data", "text", "--held-out", "text", "--length", "48"]),
+        &["--data", "--held-out", "12 files"],
     );
     said(&with(&["--data", "text", "--rank", "0", "--length", "48"]), &["rank", "at least 1"]);
     said(&with(&["--data", "text", "--targets", "nose"]), &["nose", "q_proj"]);
@@ -240,8 +309,8 @@ fn mistakes_are_said_clearly() {
         "--clip",
         "0",
     ];
-    said(&diverging, &["step 2", "learning rate", "after step 1 is kept"]);
-    assert!(place.path("lost/state.safetensors").exists());
+    said(&diverging, &["step 2", "learning rate", "nothing is kept", "another folder"]);
+    assert!(!place.path("lost/state.safetensors").exists());
 }
 
 /// A disk without space: the last state stays, and the complaint says why.

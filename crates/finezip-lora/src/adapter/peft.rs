@@ -49,6 +49,28 @@ pub(super) struct PeftConfig {
     alpha_pattern: BTreeMap<String, f64>,
 }
 
+/// What makes more of LoRA than a product beside the weights: read to be refused, never written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Variants {
+    /// How A and B began. Some ways take from the weight what they put there, so the adapter is
+    /// one of another weight.
+    init_lora_weights: Value,
+    /// Only after these tokens is the adapter switched on.
+    alora_invocation_tokens: Value,
+    /// Parameters that are no linear's weight.
+    target_parameters: Value,
+    /// Which of many adapters computes follows from the token.
+    arrow_config: Value,
+    /// A's inputs are means of groups.
+    use_qalora: Value,
+    /// A or B is block-diagonal.
+    use_bdlora: Value,
+}
+
+/// Ways to begin that leave the weight as it is.
+const INITS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
+
 impl PeftConfig {
     /// What describes an adapter of ours. Modules with a rank or alpha of their own come by path.
     pub(super) fn new(
@@ -84,8 +106,9 @@ impl PeftConfig {
 
     /// Parses the file and refuses what merging cannot honour.
     pub(super) fn parse(path: &Path, json: &[u8]) -> Result<Self> {
-        let config: Self = serde_json::from_slice(json)
-            .map_err(|error| Error::malformed(path, "content", "PEFT's LoRA settings", error))?;
+        let not_peft = |error| Error::malformed(path, "content", "PEFT's LoRA settings", error);
+        let config: Self = serde_json::from_slice(json).map_err(not_peft)?;
+        let variants: Variants = serde_json::from_slice(json).map_err(not_peft)?;
         let refuse = |what: &str, expected: &str, found: String| {
             Err(Error::malformed(path, what, expected, found))
         };
@@ -103,20 +126,33 @@ impl PeftConfig {
         if let Some(bias) = config.bias.as_deref().filter(|bias| *bias != "none") {
             return refuse("bias", "none", bias.into());
         }
+        match &variants.init_lora_weights {
+            Value::Null | Value::Bool(_) => {}
+            Value::String(init) if INITS.contains(&init.as_str()) => {}
+            other => {
+                let expected = format!("true, false, {}", INITS.join(", "));
+                return refuse("init_lora_weights", &expected, other.to_string());
+            }
+        }
         let extras = [
-            ("modules_to_save", &config.modules_to_save),
-            ("layer_replication", &config.layer_replication),
-            ("trainable_token_indices", &config.trainable_token_indices),
+            ("modules_to_save", config.modules_to_save.as_ref()),
+            ("layer_replication", config.layer_replication.as_ref()),
+            ("trainable_token_indices", config.trainable_token_indices.as_ref()),
+            ("alora_invocation_tokens", Some(&variants.alora_invocation_tokens)),
+            ("target_parameters", Some(&variants.target_parameters)),
+            ("arrow_config", Some(&variants.arrow_config)),
+            ("use_qalora", Some(&variants.use_qalora)),
+            ("use_bdlora", Some(&variants.use_bdlora)),
         ];
         for (name, value) in extras {
-            let empty = match value {
-                None | Some(Value::Null) => true,
+            let is_empty = match value {
+                None | Some(Value::Null | Value::Bool(false)) => true,
                 Some(Value::Array(values)) => values.is_empty(),
                 Some(Value::Object(values)) => values.is_empty(),
                 Some(_) => false,
             };
-            if !empty {
-                return refuse(name, "nothing", value.clone().unwrap_or_default().to_string());
+            if !is_empty {
+                return refuse(name, "nothing", value.cloned().unwrap_or_default().to_string());
             }
         }
         if config.r == 0 {

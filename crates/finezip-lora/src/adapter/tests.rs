@@ -141,12 +141,75 @@ fn settings_that_merging_cannot_honour_are_refused() {
         ("\"r\": 4", "\"r\": 8", "rank 8"),
         ("\"rank_pattern\": {}", "\"rank_pattern\": {\".*q_proj\": 2}", ".*q_proj"),
         ("\"lora_alpha\": 16.0", "\"lora_alpha\": -1", "above 0"),
+        ("\"r\": 4", "\"r\": 4, \"init_lora_weights\": \"pissa_niter_4\"", "pissa_niter_4"),
+        ("\"r\": 4", "\"r\": 4, \"init_lora_weights\": \"olora\"", "init_lora_weights"),
+        ("\"r\": 4", "\"r\": 4, \"init_lora_weights\": \"lora_ga\"", "init_lora_weights"),
+        ("\"r\": 4", "\"r\": 4, \"alora_invocation_tokens\": [5]", "alora_invocation_tokens"),
+        ("\"r\": 4", "\"r\": 4, \"target_parameters\": [\"up\"]", "target_parameters"),
+        ("\"r\": 4", "\"r\": 4, \"arrow_config\": {\"top_k\": 3}", "arrow_config"),
+        ("\"r\": 4", "\"r\": 4, \"use_qalora\": true", "use_qalora"),
+        ("\"r\": 4", "\"r\": 4, \"use_bdlora\": {\"nblocks\": 2}", "use_bdlora"),
     ] {
         assert!(json.contains(from), "{from}: {json}");
         std::fs::write(&path, json.replace(from, to)).unwrap();
         let error = Adapter::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains(named), "{to}: {error}");
     }
+}
+
+#[test]
+fn what_changes_nothing_in_merging_is_read_and_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = adapter();
+    adapter.save(folder.path()).unwrap();
+    let path = folder.path().join(CONFIG_FILE);
+    let json = std::fs::read_to_string(&path).unwrap();
+    for init in ["true", "false", "null", "\"gaussian\"", "\"eva\"", "\"orthogonal\""] {
+        let more = format!(
+            "\"r\": 4, \"init_lora_weights\": {init}, \"alora_invocation_tokens\": null, \
+             \"target_parameters\": [], \"arrow_config\": null, \"use_qalora\": false, \
+             \"qalora_group_size\": 16, \"use_bdlora\": null, \"loftq_config\": {{}}"
+        );
+        std::fs::write(&path, json.replace("\"r\": 4", &more)).unwrap();
+        let read = Adapter::open(folder.path()).unwrap();
+        assert_eq!(read, adapter, "{init}");
+        read.save(folder.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), json);
+    }
+}
+
+#[test]
+fn matrices_in_16_bits_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = adapter();
+    adapter.save(folder.path()).unwrap();
+    let path = folder.path().join(WEIGHTS_FILE);
+    let whole = std::fs::read(&path).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&whole).unwrap();
+    let metadata = header.metadata().clone();
+    let tensors = safetensors::SafeTensors::deserialize(&whole).unwrap();
+    // The values are exact in both.
+    for dtype in [safetensors::Dtype::F16, safetensors::Dtype::BF16] {
+        let short = |bytes: &[u8; 4]| match (f32::from_le_bytes(*bytes), dtype) {
+            (value, safetensors::Dtype::F16) => half::f16::from_f32(value).to_le_bytes(),
+            (value, _) => half::bf16::from_f32(value).to_le_bytes(),
+        };
+        let stored: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+            .iter()
+            .map(|(name, view)| {
+                let (values, _) = view.data().as_chunks();
+                let bytes = values.iter().flat_map(short).collect();
+                (name.to_owned(), view.shape().to_vec(), bytes)
+            })
+            .collect();
+        let views = stored.iter().map(|(name, shape, bytes)| {
+            (name, safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap())
+        });
+        std::fs::write(&path, safetensors::serialize(views, metadata.clone()).unwrap()).unwrap();
+        assert!(std::fs::metadata(&path).unwrap().len() < whole.len() as u64);
+        assert_eq!(Adapter::open(folder.path()).unwrap(), adapter, "{dtype:?}");
+    }
+    assert_eq!(adapter.config().base_fingerprint.as_deref(), Some("00ff"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Setting text aside to measure on.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Result};
 use crate::random::mix;
 
@@ -14,53 +16,94 @@ pub struct Text {
 
 /// Splits texts into those to train on and those to measure on, which get about `share` of the
 /// bytes: whole texts, chosen by a hash of their content, so that the same text twice never lands
-/// on both sides. Of a single text the end is set aside.
+/// on both sides. A text that would bring more than twice the share is passed over; where all would,
+/// the smallest is chosen. Of a single text, or one beside which the others have less than the share,
+/// the end is set aside.
 ///
 /// # Errors
 /// [`Error::Setting`] for a share outside 0..1, [`Error::Data`] where one side would be empty.
-pub fn split_held_out(mut texts: Vec<Text>, share: f64) -> Result<(Vec<Text>, Vec<Text>)> {
+pub fn split_held_out(texts: Vec<Text>, share: f64) -> Result<(Vec<Text>, Vec<Text>)> {
     if !(share > 0.0 && share < 1.0) {
         return Err(Error::setting("held-out share", "above 0 and below 1", share));
     }
     let total: usize = texts.iter().map(|text| text.bytes.len()).sum();
     let wanted = (total as f64 * share).ceil() as usize;
-    if let [text] = &mut texts[..] {
-        let mut end = total.saturating_sub(wanted);
-        // Not within a character, where the text is one of characters.
-        while end > 0 && text.bytes.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
-            end -= 1;
-        }
-        let held_out = Text { name: text.name.clone(), bytes: text.bytes.split_off(end) };
-        return Ok((texts, vec![held_out]));
+    let groups = groups(&texts);
+    let dominates = |group: &&Group| {
+        let others = total - group.bytes;
+        let is_alone = others == 0 && total > 0;
+        is_alone || (others < wanted && group.bytes > 2 * wanted)
+    };
+    if let Some(group) = groups.iter().find(dominates) {
+        return Ok(split_ends(texts, &group.texts, wanted));
     }
-    let mut order: Vec<(u64, usize)> = texts
-        .iter()
-        .enumerate()
-        .map(|(number, text)| (content_hash(&text.bytes), number))
-        .collect();
-    order.sort_unstable();
     let mut chosen = vec![false; texts.len()];
-    let (mut bytes, mut last) = (0, None);
-    for (hash, number) in order {
-        if bytes >= wanted && last != Some(hash) {
+    let mut bytes = 0;
+    let mut choose = |group: &Group| {
+        group.texts.iter().for_each(|number| chosen[*number] = true);
+        group.bytes
+    };
+    for group in &groups {
+        if bytes >= wanted {
             break;
         }
-        chosen[number] = true;
-        bytes += texts[number].bytes.len();
-        last = Some(hash);
+        let with_it = bytes + group.bytes;
+        if with_it <= 2 * wanted && with_it < total {
+            bytes += choose(group);
+        }
+    }
+    if bytes == 0 {
+        let with_text = groups.iter().filter(|group| group.bytes > 0);
+        bytes = with_text.min_by_key(|group| group.bytes).map_or(0, choose);
+    }
+    if bytes == 0 || bytes == total {
+        return Err(Error::Data {
+            what: "text to split".into(),
+            expected: "enough for both sides".into(),
+            found: format!("{total} bytes in {} texts", texts.len()),
+        });
     }
     let mut chosen = chosen.into_iter();
     let (held_out, training): (Vec<Text>, Vec<Text>) =
         texts.into_iter().partition(|_| chosen.next().unwrap_or(false));
-    if training.is_empty() || held_out.is_empty() {
-        let found = format!("{total} bytes in {} texts", training.len() + held_out.len());
-        return Err(Error::Data {
-            what: "text to split".into(),
-            expected: "enough for both sides".into(),
-            found,
-        });
-    }
     Ok((training, held_out))
+}
+
+/// Texts of one content.
+struct Group {
+    /// Bytes of all of them.
+    bytes: usize,
+    /// Their numbers.
+    texts: Vec<usize>,
+}
+
+/// All texts by content, in the order of its hash.
+fn groups(texts: &[Text]) -> Vec<Group> {
+    let mut groups: BTreeMap<u64, Group> = BTreeMap::new();
+    for (number, text) in texts.iter().enumerate() {
+        let empty = || Group { bytes: 0, texts: Vec::new() };
+        let group = groups.entry(content_hash(&text.bytes)).or_insert_with(empty);
+        group.bytes += text.bytes.len();
+        group.texts.push(number);
+    }
+    groups.into_values().collect()
+}
+
+/// Sets aside the ends of the texts with these numbers, which are one text and its copies: `wanted`
+/// bytes of all of them.
+fn split_ends(mut texts: Vec<Text>, numbers: &[usize], wanted: usize) -> (Vec<Text>, Vec<Text>) {
+    let wanted = wanted.div_ceil(numbers.len().max(1));
+    let mut held_out = Vec::new();
+    for number in numbers {
+        let text = &mut texts[*number];
+        let mut end = text.bytes.len().saturating_sub(wanted);
+        // Not within a character, where the text is one of characters.
+        while end > 0 && text.bytes.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
+            end -= 1;
+        }
+        held_out.push(Text { name: text.name.clone(), bytes: text.bytes.split_off(end) });
+    }
+    (texts, held_out)
 }
 
 fn content_hash(bytes: &[u8]) -> u64 {
@@ -94,5 +137,75 @@ mod tests {
         assert_eq!((training[0].bytes.len(), held_out[0].bytes.len()), (74, 26));
         assert!(split_held_out(Vec::new(), 0.5).is_err());
         assert!(split_held_out(Vec::new(), 1.0).is_err());
+    }
+
+    fn bytes(texts: &[Text]) -> usize {
+        texts.iter().map(|text| text.bytes.len()).sum()
+    }
+
+    #[test]
+    fn of_many_small_texts_those_that_come_first_by_hash_are_chosen() {
+        let text =
+            |i: usize| Text { name: i.to_string(), bytes: i.to_string().repeat(20 + i % 9).into() };
+        let texts: Vec<Text> = (100..180).map(text).collect();
+        let wanted = (bytes(&texts) as f64 * 0.1).ceil() as usize;
+        let mut order: Vec<&Text> = texts.iter().collect();
+        order.sort_by_key(|text| content_hash(&text.bytes));
+        let mut enough = 0;
+        let first = order.into_iter().take_while(|text| {
+            let takes = enough < wanted;
+            enough += text.bytes.len();
+            takes
+        });
+        let mut expected: Vec<Text> = first.cloned().collect();
+        expected.sort_by(|left, right| left.name.cmp(&right.name));
+        let (_, held_out) = split_held_out(texts, 0.1).unwrap();
+        assert_eq!(held_out, expected);
+    }
+
+    #[test]
+    fn a_large_text_among_small_ones_is_learned_from() {
+        // Hashes that come first, last and between.
+        for fill in 100..116_u8 {
+            let text = |i: u8| Text { name: i.to_string(), bytes: vec![i; 100] };
+            let mut texts: Vec<Text> = (0..30).map(text).collect();
+            texts.push(Text { name: "large".into(), bytes: vec![fill; 2000] });
+            let (training, held_out) = split_held_out(texts, 0.1).unwrap();
+            assert_eq!((bytes(&training), bytes(&held_out)), (4500, 500));
+            assert!(held_out.iter().all(|text| text.name != "large"));
+        }
+    }
+
+    #[test]
+    fn where_no_text_is_small_the_smallest_is_set_aside() {
+        for fill in 0..8_u8 {
+            let text = |i: u8| Text {
+                name: i.to_string(),
+                bytes: vec![8 * i + fill; 1000 * usize::from(i)],
+            };
+            let texts = vec![text(3), text(2), text(4)];
+            let (_, held_out) = split_held_out(texts, 0.1).unwrap();
+            assert_eq!((held_out.len(), held_out[0].name.as_str()), (1, "2"));
+        }
+    }
+
+    #[test]
+    fn of_a_text_that_dominates_the_end_is_set_aside_and_of_its_copies_too() {
+        let small = |i: u8| Text { name: i.to_string(), bytes: vec![i; 100] };
+        for copies in [1, 2] {
+            for fill in 100..108_u8 {
+                let mut texts: Vec<Text> = (0..3).map(small).collect();
+                texts.push(Text { name: "empty".into(), bytes: Vec::new() });
+                let large = Text { name: "large".into(), bytes: vec![fill; 100_000] };
+                texts.extend(vec![large; copies]);
+                let total = bytes(&texts);
+                let (training, held_out) = split_held_out(texts, 0.1).unwrap();
+                assert_eq!((training.len(), held_out.len()), (4 + copies, copies));
+                assert_eq!(bytes(&training) + bytes(&held_out), total);
+                let tenth = total / 10;
+                assert!((tenth..tenth + 4).contains(&bytes(&held_out)), "{}", bytes(&held_out));
+                assert!(held_out.iter().all(|text| text.name == "large"));
+            }
+        }
     }
 }

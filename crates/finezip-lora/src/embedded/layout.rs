@@ -22,6 +22,10 @@ const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 1 + 1 + 1 + 4 + 4;
 /// Symbols of a byte.
 const BYTE: usize = 256;
+/// The most values of all modules: 2 GiB as `f32`. Values that are all alike take next to no bytes, so
+/// the bytes of an adapter do not bound what reading it takes. An adapter that was trained takes three
+/// bits a value or more, and as many values as this are then too many bytes for an archive.
+const MOST_VALUES: usize = 1 << 29;
 
 /// Writes an adapter of this model.
 pub(super) fn write(
@@ -50,6 +54,7 @@ pub(super) fn write(
         coding.number(place - next_place);
         next_place = place + 1;
         check_size(&path, module.rank, linear.shape(config))?;
+        coding.count(module)?;
         check_values(&path, module, precision)?;
         let mut module = module.clone();
         coding.settings(&mut module);
@@ -101,6 +106,7 @@ pub(super) fn read(bytes: &[u8], config: &ModelConfig) -> Result<Adapter> {
         if !(module.alpha.is_finite() && module.alpha > 0.0) {
             return Err(wrong(format!("alpha of {path}"), "a number above 0", module.alpha));
         }
+        coding.count(&module)?;
         module.a = vec![0.0; module.rank * in_features];
         module.b = vec![0.0; module.rank * out_features];
         coding.values(linear, &mut module);
@@ -132,6 +138,14 @@ pub(crate) fn check_size(
     Ok(())
 }
 
+/// All modules together have no more than [`MOST_VALUES`].
+pub(crate) fn check_total(values: usize) -> Result<()> {
+    match values <= MOST_VALUES {
+        true => Ok(()),
+        false => Err(wrong("values of all modules", format!("at most {MOST_VALUES}"), values)),
+    }
+}
+
 fn check_values(path: &str, module: &LoraMatrices, precision: EmbeddedPrecision) -> Result<()> {
     let most = match precision {
         EmbeddedPrecision::F16 => f16::MAX.to_f32(),
@@ -157,6 +171,8 @@ struct Coding<S> {
     numbers: Context,
     own: Context,
     scales: [Context; 2],
+    /// Values of the modules so far.
+    counted: usize,
     /// Of A and of B, for each kind of linear: integers, or the two bytes of a float.
     values: Vec<[Context; 2]>,
 }
@@ -176,8 +192,16 @@ impl<S: Symbols> Coding<S> {
             numbers: Context::new(BYTE),
             own: Context::new(2),
             scales: bytes(),
+            counted: 0,
             values: vec![values; 2 * Linear::ALL.len()],
         }
+    }
+
+    /// Counts the values of one more module, of which the sizes are known.
+    fn count(&mut self, module: &LoraMatrices) -> Result<()> {
+        let width = module.in_features.saturating_add(module.out_features);
+        self.counted = self.counted.saturating_add(module.rank.saturating_mul(width));
+        check_total(self.counted)
     }
 
     /// A whole number: seven bits a symbol, lowest first, 128 more on all symbols but the last.
@@ -256,5 +280,38 @@ fn largest(precision: EmbeddedPrecision) -> i32 {
     match precision {
         EmbeddedPrecision::Int4 => 7,
         _ => 127,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_all_modules_are_bounded_before_they_are_made() {
+        let settings = AdapterConfig {
+            rank: 1,
+            alpha: 1.0,
+            use_rslora: false,
+            dropout: 0.0,
+            base_model: None,
+            base_fingerprint: None,
+        };
+        let sized = |rank, in_features, out_features| LoraMatrices {
+            rank,
+            in_features,
+            out_features,
+            alpha: 1.0,
+            a: Vec::new(),
+            b: Vec::new(),
+        };
+        let new = || Coding::new(Reader::new(&[]), EmbeddedPrecision::Int4, &settings);
+        let mut coding = new();
+        for _ in 0..4 {
+            coding.count(&sized(1 << 9, 1 << 17, 1 << 17)).unwrap();
+        }
+        let error = coding.count(&sized(1, 1, 1)).unwrap_err().to_string();
+        assert!(error.contains("at most 536870912") && error.contains("536870914"), "{error}");
+        assert!(new().count(&sized(usize::MAX, 2, usize::MAX)).is_err());
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! Merging uses the values that the stored form gives back, never those from before it, so what
 //! compresses and what decompresses computes with the same adapter; its fingerprint names those
-//! values. Modules, sizes and the number of values follow from the model: an adapter that was
-//! forged cannot ask for more than the model's own linears have.
+//! values. Modules and sizes follow from the model: an adapter that was forged cannot ask for more than
+//! the model's own linears have, nor for more than a fixed number of values in all.
 
 mod layout;
 mod quantize;
@@ -18,7 +18,7 @@ mod symbols;
 mod tests;
 
 #[cfg(feature = "train")]
-pub(crate) use layout::check_size;
+pub(crate) use layout::{check_size, check_total};
 
 use std::fmt;
 use std::str::FromStr;
@@ -127,8 +127,8 @@ impl EmbeddedAdapter {
     ///
     /// # Errors
     /// [`Error::Misfit`] for an adapter of another model, [`Error::Embedded`] for values that are
-    /// not finite or too large for the precision, and for ranks so high that a module has more
-    /// values than its weight.
+    /// not finite or too large for the precision, for ranks so high that a module has more values
+    /// than its weight, and for more than 2^29 values in all.
     pub fn new(
         adapter: &Adapter,
         precision: EmbeddedPrecision,

@@ -13,7 +13,7 @@ use finezip_models::{Checkpoint, ModelConfig};
 
 use super::{Decay, Duration, Event, LearningRate, Outcome, Trainer, TrainingSettings};
 use crate::data::{Dataset, Text};
-use crate::embedded::check_size;
+use crate::embedded::{check_size, check_total};
 use crate::error::{Error, Result};
 use crate::network::LoraSettings;
 use crate::target::{Linear, Targets};
@@ -40,6 +40,16 @@ pub struct Memorizing {
     pub rank: Option<usize>,
     /// Threads to compute with; 0 for one a core.
     pub threads: usize,
+}
+
+impl Memorizing {
+    /// Checks that an adapter of the rank that is asked for can be embedded in an archive.
+    ///
+    /// # Errors
+    /// [`Error::Embedded`].
+    pub fn check(&self, config: &ModelConfig) -> Result<()> {
+        self.rank.map_or(Ok(()), |rank| check_ranks(rank, &Targets::all(), config))
+    }
 }
 
 /// Learns a text: trains an adapter on it, with the base model in the blocks of its file. `folder`
@@ -84,12 +94,8 @@ fn adapter_for(config: &ModelConfig, text_bytes: usize, rank: Option<usize>) -> 
     let choice = match rank {
         Some(rank) => (rank, Targets::all()),
         None => {
-            let values = |(rank, targets): &(usize, Targets)| {
-                let pairs = targets.iter().map(|linear| linear.shape(config));
-                rank * config.layers * pairs.map(|[rows, columns]| rows + columns).sum::<usize>()
-            };
             let fits = |size: &(usize, Targets)| {
-                values(size) <= text_bytes / BYTES_A_VALUE
+                values(size.0, &size.1, config) <= text_bytes / BYTES_A_VALUE
                     && check_ranks(size.0, &size.1, config).is_ok()
             };
             let all = sizes.into_iter().chain(small);
@@ -102,7 +108,17 @@ fn adapter_for(config: &ModelConfig, text_bytes: usize, rank: Option<usize>) -> 
 
 /// An error unless adapters of this rank can be embedded.
 fn check_ranks(rank: usize, targets: &Targets, config: &ModelConfig) -> Result<()> {
-    targets.iter().try_for_each(|linear| check_size(&linear.path(0), rank, linear.shape(config)))
+    targets
+        .iter()
+        .try_for_each(|linear| check_size(&linear.path(0), rank, linear.shape(config)))?;
+    check_total(values(rank, targets, config))
+}
+
+/// Values of an adapter of these linears in every layer.
+fn values(rank: usize, targets: &Targets, config: &ModelConfig) -> usize {
+    let shapes = targets.iter().map(|linear| linear.shape(config));
+    let width: usize = shapes.map(|[rows, columns]| rows + columns).sum();
+    rank.saturating_mul(config.layers).saturating_mul(width)
 }
 
 fn settings(lora: LoraSettings, steps: Option<usize>, rows: usize) -> TrainingSettings {
@@ -153,6 +169,9 @@ mod tests {
         }
         let lora = adapter_for(&config, 10, Some(3));
         assert_eq!((lora.rank, lora.targets.to_string().as_str()), (3, "all"));
+        let check = |rank| Memorizing { rank, ..Memorizing::default() }.check(&config);
+        assert!(check(None).is_ok() && check(Some(3)).is_ok());
+        assert!(check(Some(1000)).unwrap_err().to_string().contains("rank"));
     }
 
     #[test]

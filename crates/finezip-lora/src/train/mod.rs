@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod environment;
 mod memorize;
 mod optimizer;
 mod schedule;
@@ -32,6 +33,7 @@ mod settings;
 mod state;
 mod trainer;
 
+pub use environment::begin_again;
 pub use memorize::{Memorizing, memorize};
 pub use optimizer::AdamWSettings;
 pub use schedule::{Decay, LearningRate};

@@ -157,8 +157,9 @@ impl Trainer {
     /// stop the run.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] where the loss diverges (the last state stays on disk), [`Error::Io`]
-    /// where states cannot be written, [`Error::Malformed`] for a state of another run.
+    /// [`Error::NotFinite`] where the loss diverges (the best adapter is written all the same, and
+    /// the last state that gave numbers stays on disk), [`Error::Io`] where states cannot be
+    /// written, [`Error::Malformed`] for a state of another run.
     pub fn run(
         &mut self,
         folder: &Path,
@@ -169,7 +170,6 @@ impl Trainer {
         let identity = self.identity();
         let sizes = self.network.parameter_sizes();
         let mut optimizer = AdamW::new(self.settings.optimizer, &sizes);
-        let mut saved = 0;
         let loaded = match path.exists() {
             true => Some(State::load(&path, &identity, &sizes)?),
             false => None,
@@ -181,42 +181,21 @@ impl Trainer {
         };
         observer(&started)?;
         let mut state = match loaded {
-            Some(state) => {
-                saved = state.step;
-                state
-            }
+            Some(state) => state,
             None => self.first_state(&optimizer, observer)?,
         };
         optimizer.first.clone_from(&state.groups[1]);
         optimizer.second.clone_from(&state.groups[2]);
+        let mut store = Store { path: &path, identity: &identity, saved: state.step };
 
-        while !state.finished {
-            self.network.set_parameters(&state.groups[0])?;
-            let report = self.step(&mut state, &mut optimizer, saved)?;
-            observer(&Event::Step(report))?;
-            let last = state.step >= self.steps;
-            let evaluates = last || state.step.is_multiple_of(self.settings.evaluate_every);
-            if evaluates {
-                self.network.set_parameters(&state.groups[0])?;
-                let evaluation = self.evaluate(&mut state, saved)?;
-                observer(&Event::Evaluation(evaluation))?;
-                let patience = self.settings.patience;
-                state.finished = last || (patience > 0 && state.evaluations_since_best >= patience);
+        if let Err(error) = self.learn(&mut state, &mut optimizer, &mut store, observer) {
+            // What was best was measured before anything went astray.
+            if matches!(error, Error::NotFinite { best_step, .. } if best_step > 0) {
+                self.write_best(&state, folder)?;
             }
-            if evaluates || state.step.is_multiple_of(self.settings.save_every) {
-                state.groups[1].clone_from(&optimizer.first);
-                state.groups[2].clone_from(&optimizer.second);
-                state.save(&path, &identity)?;
-                saved = state.step;
-            }
+            return Err(error);
         }
-
-        let adapter = self.network.adapter(
-            &state.groups[3],
-            Some(self.model_name.clone()),
-            Some(self.model_fingerprint.clone()),
-        )?;
-        adapter.save(folder.join(ADAPTER_FOLDER))?;
+        let adapter = self.write_best(&state, folder)?;
         Ok(Outcome {
             base_bits_per_byte: state.base_bits_per_byte,
             best_bits_per_byte: state.best_bits_per_byte,
@@ -224,6 +203,51 @@ impl Trainer {
             steps: state.step,
             adapter,
         })
+    }
+
+    /// Steps and evaluations until the run is over.
+    ///
+    /// A state is saved once its parameters have given numbers: right after an evaluation, else when
+    /// the next step's gradient is known, before that step is made. So a run that diverges keeps the
+    /// last state from before.
+    fn learn(
+        &self,
+        state: &mut State,
+        optimizer: &mut AdamW,
+        store: &mut Store<'_>,
+        observer: &mut dyn FnMut(&Event) -> Result<()>,
+    ) -> Result<()> {
+        while !state.finished {
+            self.network.set_parameters(&state.groups[0])?;
+            let slope = self.slope(state, store.saved)?;
+            let is_due = state.step.is_multiple_of(self.settings.save_every);
+            if is_due && state.step > store.saved {
+                store.save(state, optimizer)?;
+            }
+            let report = self.step(state, optimizer, slope);
+            observer(&Event::Step(report))?;
+            let last = state.step >= self.steps;
+            if last || state.step.is_multiple_of(self.settings.evaluate_every) {
+                self.network.set_parameters(&state.groups[0])?;
+                let evaluation = self.evaluate(state, store.saved)?;
+                observer(&Event::Evaluation(evaluation))?;
+                let patience = self.settings.patience;
+                state.finished = last || (patience > 0 && state.evaluations_since_best >= patience);
+                store.save(state, optimizer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the adapter of the best evaluation.
+    fn write_best(&self, state: &State, folder: &Path) -> Result<Adapter> {
+        let adapter = self.network.adapter(
+            &state.groups[3],
+            Some(self.model_name.clone()),
+            Some(self.model_fingerprint.clone()),
+        )?;
+        adapter.save(folder.join(ADAPTER_FOLDER))?;
+        Ok(adapter)
     }
 
     /// Everything the result follows from, in JSON.
@@ -249,7 +273,7 @@ impl Trainer {
     ) -> Result<State> {
         let parameters = self.network.parameter_values()?;
         let bits_per_byte = self.measure()?;
-        check_finite(0, "held-out bits per byte", bits_per_byte, 0)?;
+        check_finite(0, "held-out bits per byte", bits_per_byte, (0, 0))?;
         observer(&Event::Evaluation(Evaluation { step: 0, bits_per_byte, is_best: true }))?;
         Ok(State {
             step: 0,
@@ -267,7 +291,8 @@ impl Trainer {
         })
     }
 
-    fn step(&self, state: &mut State, optimizer: &mut AdamW, saved: usize) -> Result<StepReport> {
+    /// Loss and gradient of the next step's text.
+    fn slope(&self, state: &State, saved: usize) -> Result<Slope> {
         let begun = Instant::now();
         let number = state.step + 1;
         let settings = &self.settings;
@@ -288,29 +313,40 @@ impl Trainer {
             };
             loss += self.network.backward(&self.training.batch(rows), backward, &mut gradients)?;
         }
-        check_finite(number, "loss", loss, saved)?;
-        let gradient_norm = norm(&gradients);
-        check_finite(number, "norm of the gradient", gradient_norm, saved)?;
-        let clipped = settings.clip > 0.0 && gradient_norm > settings.clip;
-        let scale = if clipped { settings.clip / gradient_norm } else { 1.0 };
-        let learning_rate = settings.learning_rate.at(number, self.steps);
+        let kept = (saved, state.best_step);
+        check_finite(number, "loss", loss, kept)?;
+        let norm = norm(&gradients);
+        check_finite(number, "norm of the gradient", norm, kept)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        Ok(Slope { loss, gradients, norm, tokens, bytes, seconds })
+    }
+
+    /// Makes the next step down the slope.
+    fn step(&self, state: &mut State, optimizer: &mut AdamW, slope: Slope) -> StepReport {
+        let begun = Instant::now();
+        let number = state.step + 1;
+        let Slope { loss, gradients, norm, tokens, bytes, seconds } = slope;
+        let clip = self.settings.clip;
+        let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+        let learning_rate = self.settings.learning_rate.at(number, self.steps);
         optimizer.step(number, learning_rate, scale, &mut state.groups[0], &gradients);
         state.step = number;
-        Ok(StepReport {
+        StepReport {
             step: number,
             steps: self.steps,
             bits_per_byte: loss * tokens as f64 / LN_2 / bytes.max(1) as f64,
             loss,
             learning_rate,
-            gradient_norm,
+            gradient_norm: norm,
             tokens,
-            seconds: begun.elapsed().as_secs_f64(),
-        })
+            seconds: seconds + begun.elapsed().as_secs_f64(),
+        }
     }
 
     fn evaluate(&self, state: &mut State, saved: usize) -> Result<Evaluation> {
         let bits_per_byte = self.measure()?;
-        check_finite(state.step, "held-out bits per byte", bits_per_byte, saved)?;
+        let kept = (saved, state.best_step);
+        check_finite(state.step, "held-out bits per byte", bits_per_byte, kept)?;
         let is_best = bits_per_byte < state.best_bits_per_byte;
         if is_best {
             state.best_bits_per_byte = bits_per_byte;
@@ -334,9 +370,43 @@ impl Trainer {
     }
 }
 
-fn check_finite(step: usize, what: &'static str, value: f64, last_saved: usize) -> Result<()> {
+/// Loss and gradient of a step's text, before the step.
+struct Slope {
+    /// Nats per token.
+    loss: f64,
+    /// One a parameter.
+    gradients: Vec<Vec<f32>>,
+    /// The norm of all of them.
+    norm: f64,
+    tokens: usize,
+    bytes: usize,
+    seconds: f64,
+}
+
+/// Where states go.
+struct Store<'a> {
+    path: &'a Path,
+    identity: &'a str,
+    /// The step whose state is there; 0 for none.
+    saved: usize,
+}
+
+impl Store<'_> {
+    fn save(&mut self, state: &mut State, optimizer: &AdamW) -> Result<()> {
+        state.groups[1].clone_from(&optimizer.first);
+        state.groups[2].clone_from(&optimizer.second);
+        state.save(self.path, self.identity)?;
+        self.saved = state.step;
+        Ok(())
+    }
+}
+
+/// An error where a value is none. `kept` are the steps of the state on disk and of the best
+/// evaluation, 0 for none.
+fn check_finite(step: usize, what: &'static str, value: f64, kept: (usize, usize)) -> Result<()> {
     if value.is_finite() {
         return Ok(());
     }
-    Err(Error::NotFinite { step, what, value, last_saved })
+    let (last_saved, best_step) = kept;
+    Err(Error::NotFinite { step, what, value, last_saved, best_step })
 }

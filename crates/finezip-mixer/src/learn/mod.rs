@@ -60,7 +60,9 @@ impl Coder for LearningCoder {
     }
 
     fn memory_bytes(&self, shape: FrameShape) -> u64 {
-        let rows = self.settings.rows.min(shape.vocab_size as u64);
+        // A token's entry makes rows for its candidates and for the token itself, at most.
+        let made = (shape.tokens as u64).saturating_mul(self.settings.candidates + 1);
+        let rows = self.settings.rows.min(shape.vocab_size as u64).min(made);
         self.coder.memory_bytes(shape).saturating_add(rows * MOST_FEATURES * 4)
     }
 

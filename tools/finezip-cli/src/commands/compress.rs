@@ -3,10 +3,12 @@
 use std::cell::OnceCell;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
 use finezip_core::{Compressor, Decompressor, Summary};
+use finezip_lora::train;
 
 use super::for_each_file;
 use super::{message, verify};
@@ -51,6 +53,16 @@ pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
         base: OnceCell::new(),
     };
     Ok(for_each_file(&job.files.inputs, &report, |file| job.compress(file)))
+}
+
+/// Begins this program again with an environment that suits `--memorize`, if that is asked for.
+pub(crate) fn begin_again(arguments: &CompressArguments) -> Option<ExitCode> {
+    if !arguments.coding.memorize {
+        return None;
+    }
+    let machine = MachineSettings::new(&arguments.machine);
+    // Where it cannot begin again it trains as it is, more slowly.
+    train::begin_again(machine.threads).ok().flatten()
 }
 
 struct Job {

@@ -14,6 +14,7 @@ mod verify;
 use std::fs::{File, Metadata};
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use finezip_core::message::Message;
@@ -39,6 +40,15 @@ pub(crate) fn run(command: Command) -> Outcome<Code> {
         Command::Models(arguments) => models::run(arguments),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { out_dir } => shell::man(out_dir.as_deref()),
+    }
+}
+
+/// Begins this program again where a command trains and the environment does not suit that; the code
+/// of what was begun.
+pub(crate) fn begin_again(command: &Command) -> Option<ExitCode> {
+    match command {
+        Command::Compress(arguments) => compress::begin_again(arguments),
+        _ => None,
     }
 }
 

@@ -373,6 +373,29 @@ fn what_does_not_pay_is_left_out_and_said() {
     }
 }
 
+/// A limit on the size of files stands in for a full disk: the archive is small enough, a state of
+/// the training is not.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_training_that_fails_leaves_the_archive_without_an_adapter() {
+    let (sandbox, _) = with_adapters();
+    sandbox.write("text", text(600));
+    let plain = compress(&sandbox, &[]);
+    fs::remove_file(sandbox.path("text.fz")).unwrap();
+    let script = "trap '' XFSZ; ulimit -f 24; exec \"$0\" \"$@\"";
+    let arguments = ["compress", "--memorize", "--memorize-steps", "2", "--memorize-rank", "4"];
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_finezip-cli")])
+        .args([&arguments[..], &SHORT_FRAMES, &["text"]].concat())
+        .current_dir(sandbox.path(""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("text : training failed (") && said.contains("kept without"), "{said}");
+    assert_eq!(sandbox.read("text.fz"), plain);
+}
+
 #[test]
 fn a_place_to_train_in_that_is_not_there_is_named() {
     let (sandbox, _) = with_adapters();

@@ -11,19 +11,23 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use crate::error::{Error, Result};
 
 /// More than any step frees.
 const TRIM_THRESHOLD: &str = "1099511627776";
 /// The largest that glibc takes.
 const MMAP_THRESHOLD: &str = "33554432";
 
-/// Begins again with the variables set; none where they are set already and the work can begin.
+/// Begins this program again, with the same arguments and with the variables set that make training
+/// fast; none where they are set already and the work can begin. To be called before anything else
+/// is done, of a program that is going to train with `threads` threads, 0 for one a core. What is set
+/// already stays.
 ///
 /// # Errors
-/// Where this program cannot be started.
-pub(crate) fn begin_again() -> Result<Option<ExitCode>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+/// [`Error::Io`] where the program cannot be started; training then works, and is slower.
+pub fn begin_again(threads: usize) -> Result<Option<ExitCode>> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if threads == 0 { cores() } else { threads }.to_string();
     let wanted = [
         ("RAYON_NUM_THREADS", threads.as_str()),
         ("MALLOC_TRIM_THRESHOLD_", TRIM_THRESHOLD),
@@ -34,10 +38,10 @@ pub(crate) fn begin_again() -> Result<Option<ExitCode>> {
     if missing.is_empty() {
         return Ok(None);
     }
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut command = Command::new(program);
+    let program = std::env::current_exe().map_err(|error| Error::io("this program", error))?;
+    let mut command = Command::new(&program);
     command.args(std::env::args_os().skip(1)).envs(missing);
-    replace(command).map(Some).context("cannot start this program again")
+    replace(command).map(Some).map_err(|error| Error::io(program, error))
 }
 
 /// The new program takes the place of this one, under its process id.
