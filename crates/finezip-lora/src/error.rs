@@ -78,9 +78,9 @@ pub enum Error {
     /// Training diverged.
     #[error(
         "step {step}: {what} is {value}: training has diverged; {}. A lower learning rate, more \
-         warm-up or a lower clipping bound help, in another folder: the run in this one would \
-         diverge again",
-        kept(*last_saved, *best_step)
+         warm-up or a lower clipping bound help{}",
+        kept(*last_saved, *best_step),
+        place(*last_saved)
     )]
     NotFinite {
         /// The optimizer step, from 1.
@@ -121,6 +121,14 @@ fn kept(last_saved: usize, best_step: usize) -> String {
             "the adapter of step {best_step}, the best measured, and the state after step \
              {last_saved} are kept"
         ),
+    }
+}
+
+/// Where to begin anew: a state is of settings that led astray.
+fn place(last_saved: usize) -> &'static str {
+    match last_saved {
+        0 => "",
+        _ => ", in another folder: the run in this one would diverge again",
     }
 }
 
