@@ -206,12 +206,19 @@ fn conditions(machine: &Machine, lines: &[&Line]) -> String {
     } else {
         String::new()
     };
+    let floor = lines.iter().filter_map(|line| line.floor_bytes).max();
+    let floor = floor.map_or_else(String::new, |bytes| {
+        format!(
+            " Peaks are at least that of the process that started the others, here up to {}.",
+            bytes_short(bytes)
+        )
+    });
     format!(
         "{}, {} cores{memory}, {}. {} cells, {} of them failed; each ran in processes of its own, \
          and what came back was compared with the text byte for byte. Times are of whole \
          processes, opening the model included, each {repeats}; tokens/s leave the start out. \
          Sizes are of whole archives, models not counted, and ratios are archive by text. KB are \
-         1,000 bytes.{marked}",
+         1,000 bytes.{floor}{marked}",
         machine.processor,
         machine.cores,
         machine.system,
@@ -255,6 +262,7 @@ pub(crate) mod tests {
             tool: Tool { name: "t".into(), version: None, sha256: "0123456789abcdef0".into() },
             machine: Machine::default(),
             weights: std::collections::BTreeMap::new(),
+            floor_bytes: None,
             unix_time: 1,
             outcome: Outcome::Done(Box::new(measures)),
         }

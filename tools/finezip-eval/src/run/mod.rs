@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::args::RunArguments;
-use crate::text::three_digits;
+use crate::text::{bytes_short, three_digits};
 use cell::Bench;
 use child::Job;
 use config::{CommandLines, Method};
@@ -32,6 +32,10 @@ use training::Trainer;
 
 /// The exit code where something failed and the rest was done.
 pub(crate) const PARTLY: u8 = 3;
+
+/// The memory that this tool may have had before cells begin: programs smaller than that are
+/// measured too large.
+const MOST_OWN_BYTES: u64 = 20_000_000;
 
 /// The files that a grid's inputs are made of.
 pub(crate) fn files_of(grid: &str) -> Result<BTreeSet<String>> {
@@ -120,8 +124,15 @@ impl Session {
         } else {
             let mut results = Results::open(&arguments.results)?;
             self.warm_up(grid, &open);
+            if let Some(peak) = machine::own_peak_bytes().filter(|&peak| peak > MOST_OWN_BYTES) {
+                say(format_args!(
+                    "this tool has had {} of memory: smaller peaks are measured as large as that",
+                    bytes_short(peak)
+                ));
+            }
             for (number, (cell, mut line)) in open.into_iter().enumerate() {
                 let begun = Instant::now();
+                line.floor_bytes = machine::own_peak_bytes();
                 line.outcome = self.outcome(cell);
                 line.unix_time =
                     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -178,6 +189,7 @@ impl Session {
             tool,
             weights,
             machine: self.machine.clone(),
+            floor_bytes: None,
             unix_time: 0,
             outcome: Outcome::Failed { error: String::new() },
         }))

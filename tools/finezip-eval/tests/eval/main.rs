@@ -136,6 +136,10 @@ fn measures_are_plausible(lines: &[Value]) {
     for line in lines.iter().filter(|line| line["outcome"]["status"] == "done") {
         let outcome = &line["outcome"];
         assert!(outcome["archive_bytes"].as_u64().unwrap() > 10, "{line}");
+        if cfg!(target_os = "linux") {
+            let floor = line["floor_bytes"].as_u64().unwrap();
+            assert!((500_000..20_000_000).contains(&floor), "{line}");
+        }
         assert!(outcome["compress"]["seconds"].as_f64().unwrap() > 0.0, "{line}");
         assert!(outcome["compress"]["peak_bytes"].as_u64().unwrap() > 500_000, "{line}");
         let kind = line["method"]["kind"].as_str().unwrap();
