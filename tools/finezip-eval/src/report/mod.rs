@@ -24,7 +24,7 @@ use crate::text::{bytes_short, grouped};
 use comparisons::Setting;
 use document::{Block, Table};
 
-/// A text with as many of our configurations has a section of its own.
+/// A text with as many methods, one of them ours, has a section of its own.
 const OWN_SECTION: usize = 3;
 
 /// Runs the command.
@@ -162,10 +162,10 @@ fn texts(blocks: &mut Vec<Block>, lines: &[&Line], prefix: &str) {
         blocks.push(Block::Table(table));
     }
     for name in names {
-        let of_text: Vec<&Line> =
-            plain.iter().copied().filter(|line| line.input.name == name).collect();
-        let ours = |line: &&&Line| line.method.finezip().is_some() && line.measures().is_some();
-        if of_text.iter().filter(ours).count() < OWN_SECTION {
+        let is_of_text = |line: &&Line| line.input.name == name && line.measures().is_some();
+        let of_text: Vec<&Line> = plain.iter().copied().filter(is_of_text).collect();
+        let has_ours = of_text.iter().any(|line| line.method.finezip().is_some());
+        if of_text.len() < OWN_SECTION || !has_ours {
             continue;
         }
         let bytes = of_text.first().map_or(0, |line| line.input.bytes);
@@ -250,6 +250,7 @@ fn binaries(lines: &[&Line]) -> Table {
 pub(crate) mod tests {
     use super::*;
     use crate::run::Text;
+    use crate::run::config::Finezip;
     use crate::run::results::{Measures, Outcome, Tool};
 
     /// A cell that went well.
@@ -276,6 +277,34 @@ pub(crate) mod tests {
         newer.key = "other binary".into();
         let kept = latest(vec![newer.clone(), line(peer(), "a", 7), line(peer(), "b", 7)]);
         assert_eq!(kept, [newer, line(peer(), "b", 7)]);
+    }
+
+    #[test]
+    fn a_text_beside_peers_has_a_table_with_times() {
+        let peer = |name: &str, text| line(Method::Peer { name: name.into() }, text, 5);
+        let ours = |text| {
+            line(Method::Finezip(Finezip { model: "none".into(), ..Finezip::default() }), text, 4)
+        };
+        let lines = [
+            peer("zlib-9", "peers alone"),
+            peer("xz-9e", "peers alone"),
+            peer("zstd-19", "peers alone"),
+            peer("zlib-9", "ours too"),
+            peer("xz-9e", "ours too"),
+            ours("ours too"),
+            peer("zlib-9", "two"),
+            ours("two"),
+        ];
+        let mut blocks = Vec::new();
+        texts(&mut blocks, &lines.iter().collect::<Vec<_>>(), "");
+        let headings: Vec<&str> = blocks
+            .iter()
+            .filter_map(|block| match block {
+                Block::Heading(_, text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(headings, ["Bits a byte by text", "ours too (1 KB)"]);
     }
 
     #[test]
