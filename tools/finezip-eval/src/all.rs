@@ -15,9 +15,10 @@ pub(crate) fn run(arguments: &AllArguments) -> Result<ExitCode> {
         return run::run(cells);
     }
     let fetched = fetch(arguments)?;
-    let ran = run::run(cells)?;
-    report::write(std::slice::from_ref(&cells.results), &arguments.targets)?;
-    Ok(if fetched { ran } else { ExitCode::from(PARTLY) })
+    let worked = run::work(cells)?;
+    let results = std::slice::from_ref(&cells.results);
+    report::write(results, Some(&worked.texts), &arguments.targets)?;
+    Ok(if fetched { worked.code } else { ExitCode::from(PARTLY) })
 }
 
 /// Fetches what the grid needs and no folder has; false if some of it could not be had.

@@ -9,6 +9,7 @@ mod pictures;
 mod plot;
 mod tables;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::args::{ReportArguments, TargetArguments};
+use crate::run::Text;
 use crate::run::config::Method;
 use crate::run::machine::Machine;
 use crate::run::results::{self, Line};
@@ -29,15 +31,23 @@ const OWN_SECTION: usize = 3;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitCode> {
-    write(&arguments.results, &arguments.targets)?;
+    write(&arguments.results, None, &arguments.targets)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the report of files of results.
-pub(crate) fn write(results: &[PathBuf], targets: &TargetArguments) -> Result<()> {
+/// Writes the report of files of results: of all that they hold, or of the cells that have one of
+/// the keys, whose texts have the names that stand there.
+pub(crate) fn write(
+    results: &[PathBuf],
+    texts: Option<&HashMap<String, Vec<Text>>>,
+    targets: &TargetArguments,
+) -> Result<()> {
     let mut lines = Vec::new();
     for path in results {
         lines.extend(results::read(path)?);
+    }
+    if let Some(texts) = texts {
+        lines = of_keys(lines, texts);
     }
     let blocks = blocks(&latest(lines));
     let folder = plots_folder(targets);
@@ -77,8 +87,30 @@ fn relative(folder: &Path, file: &Path) -> String {
     folder.strip_prefix(beside).unwrap_or(folder).display().to_string()
 }
 
-/// Of lines of one cell by several binaries, the latest.
-fn latest(lines: Vec<Line>) -> Vec<Line> {
+/// The lines of a grid's cells, under every name that it has for their texts.
+fn of_keys(lines: Vec<Line>, texts: &HashMap<String, Vec<Text>>) -> Vec<Line> {
+    let of_grid = lines.into_iter().flat_map(|line| {
+        let inputs = texts.get(&line.key).into_iter().flatten();
+        inputs.map(|input| Line { input: input.clone(), ..line.clone() }).collect::<Vec<_>>()
+    });
+    of_grid.collect()
+}
+
+/// Of lines of one cell by several binaries, the latest. Grids call different texts by one name:
+/// of those, too, the latest, since what stands under one name is compared.
+fn latest(mut lines: Vec<Line>) -> Vec<Line> {
+    let mut newest: HashMap<(Machine, String), (bool, u64, String)> = HashMap::new();
+    let name_of = |line: &Line| (line.machine.clone(), line.input.name.clone());
+    for line in &lines {
+        // A text that was not there has no hash, and gives way to one that was.
+        let hash = line.input.sha256.clone();
+        let found = (!hash.is_empty(), line.unix_time, hash);
+        let kept = newest.entry(name_of(line)).or_insert_with(|| found.clone());
+        if (kept.0, kept.1) <= (found.0, found.1) {
+            *kept = found;
+        }
+    }
+    lines.retain(|line| newest.get(&name_of(line)).is_some_and(|kept| kept.2 == line.input.sha256));
     let mut kept: Vec<Line> = Vec::new();
     for line in lines {
         let same = |other: &&mut Line| {
@@ -249,7 +281,6 @@ fn binaries(lines: &[&Line]) -> Table {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::run::Text;
     use crate::run::config::Finezip;
     use crate::run::results::{Measures, Outcome, Tool};
 
@@ -277,6 +308,25 @@ pub(crate) mod tests {
         newer.key = "other binary".into();
         let kept = latest(vec![newer.clone(), line(peer(), "a", 7), line(peer(), "b", 7)]);
         assert_eq!(kept, [newer, line(peer(), "b", 7)]);
+    }
+
+    #[test]
+    fn texts_of_one_name_do_not_mix() {
+        let peer = |name: &str| Method::Peer { name: name.into() };
+        let mut short = line(peer("zlib-9"), "a", 5);
+        let mut missing = line(peer("xz-9e"), "a", 5);
+        (missing.input.sha256, missing.unix_time) = (String::new(), 9);
+        let mut long = line(peer("zstd-19"), "a", 50);
+        (long.input.sha256, long.unix_time) = ("longer".into(), 2);
+        let lines = [short.clone(), missing, long.clone()];
+        assert_eq!(latest(lines.to_vec()), [long.clone()]);
+        // Under the names that the grid has now.
+        let names = ["b", "c"].map(|name| Text { name: name.into(), ..short.input.clone() });
+        let keys = HashMap::from([(short.key.clone(), names.to_vec())]);
+        let found = of_keys(lines.to_vec(), &keys);
+        short.input.name = "c".into();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1], short);
     }
 
     #[test]

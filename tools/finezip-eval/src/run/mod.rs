@@ -44,11 +44,24 @@ pub(crate) fn files_of(grid: &str) -> Result<BTreeSet<String>> {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
+    Ok(work(arguments)?.code)
+}
+
+/// What came of a grid.
+pub(crate) struct Worked {
+    /// How it went.
+    pub(crate) code: ExitCode,
+    /// The texts of all its cells, run now or not, by the cells' keys. One text may have two names.
+    pub(crate) texts: HashMap<String, Vec<Text>>,
+}
+
+/// Works through a grid.
+pub(crate) fn work(arguments: &RunArguments) -> Result<Worked> {
     let grid = Grid::open(&arguments.grid)?;
     let mut cells = grid.cells()?;
-    if let Some(text) = &arguments.only {
-        cells.retain(|cell| describe(cell).contains(text.as_str()));
-    }
+    let is_asked = |cell: &Cell| {
+        arguments.only.as_ref().is_none_or(|text| describe(cell).contains(text.as_str()))
+    };
     let repeats = arguments.repeats.unwrap_or(grid.repeats);
     ensure!(repeats > 0, "--repeats is at least 1, 0 was given");
     let temporary = match &arguments.work {
@@ -76,7 +89,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         timeout: bench.timeout,
         makes: !arguments.dry_run,
     };
-    trainer.supply(&grid, &mut cells);
+    let asked: Vec<bool> = cells.iter().map(is_asked).collect();
+    trainer.supply(&grid, &mut cells, &asked);
     let mut session = Session {
         texts: prepare_texts(&grid, &cells, arguments, temporary.path())?,
         tools: Tools::default(),
@@ -84,7 +98,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         machine: Machine::this(),
         bench,
     };
-    session.work(arguments, &grid, &cells)
+    session.work(arguments, &grid, &cells, &asked)
 }
 
 /// All that stays the same from cell to cell.
@@ -97,7 +111,13 @@ struct Session {
 }
 
 impl Session {
-    fn work(&mut self, arguments: &RunArguments, grid: &Grid, cells: &[Cell]) -> Result<ExitCode> {
+    fn work(
+        &mut self,
+        arguments: &RunArguments,
+        grid: &Grid,
+        cells: &[Cell],
+        asked: &[bool],
+    ) -> Result<Worked> {
         let earlier = if arguments.results.exists() {
             results::read(&arguments.results)?
         } else {
@@ -109,11 +129,18 @@ impl Session {
             .map(|line| line.key.as_str())
             .collect();
         let mut tally = Tally::default();
-        let mut open = Vec::new();
-        for cell in cells {
-            match self.identify(cell)? {
+        let (mut open, mut keys) = (Vec::new(), HashSet::new());
+        let mut texts: HashMap<String, Vec<Text>> = HashMap::new();
+        for (cell, &asked) in cells.iter().zip(asked) {
+            let line = self.identify(cell)?;
+            if let Some(line) = &line {
+                texts.entry(line.key.clone()).or_default().push(line.input.clone());
+            }
+            match line {
+                _ if !asked => {}
                 None => tally.absent.push(describe(cell)),
                 Some(line) if settled.contains(line.key.as_str()) => tally.settled += 1,
+                Some(line) if !keys.insert(line.key.clone()) => tally.settled += 1,
                 Some(line) => open.push((cell, line)),
             }
         }
@@ -147,7 +174,7 @@ impl Session {
                 tally.count(&line);
             }
         }
-        Ok(tally.report(arguments.dry_run))
+        Ok(Worked { code: tally.report(arguments.dry_run), texts })
     }
 
     /// The line of a cell without its outcome; `None` for a program that is not on the PATH.

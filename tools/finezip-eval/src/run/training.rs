@@ -31,38 +31,47 @@ pub(crate) struct Trainer<'a> {
 }
 
 impl Trainer<'_> {
-    /// Makes every adapter of the grid that cells name, and puts its folder in the name's place.
+    /// Makes every adapter of the grid that cells name which are asked for, and puts its folder in
+    /// the name's place.
     ///
     /// An adapter that cannot be made fails its cells, and no others: they keep a name that is no
     /// folder.
-    pub(crate) fn supply(&self, grid: &Grid, cells: &mut [Cell]) {
+    pub(crate) fn supply(&self, grid: &Grid, cells: &mut [Cell], asked: &[bool]) {
         for (name, training) in &grid.adapters {
-            let of_name = |cell: &&mut Cell| match &cell.method {
+            let of_name = |(cell, _): &(&mut Cell, &bool)| match &cell.method {
                 Method::Finezip(finezip) | Method::Ideal(finezip) => {
                     finezip.adapter.as_ref() == Some(name)
                 }
                 _ => false,
             };
-            let mut users: Vec<&mut Cell> = cells.iter_mut().filter(of_name).collect();
+            let mut users: Vec<_> = cells.iter_mut().zip(asked).filter(of_name).collect();
             if users.is_empty() {
                 continue;
             }
-            match self.adapter(grid, name, training) {
+            let is_asked = users.iter().any(|(_, asked)| **asked);
+            match self.adapter(grid, name, training, self.makes && is_asked) {
                 Ok(folder) => {
-                    for cell in &mut users {
+                    for (cell, _) in &mut users {
                         if let Method::Finezip(finezip) | Method::Ideal(finezip) = &mut cell.method
                         {
                             finezip.adapter = Some(folder.display().to_string());
                         }
                     }
                 }
+                Err(_) if !is_asked => {}
                 Err(error) => say(format_args!("the adapter {name}: {error:#}")),
             }
         }
     }
 
     /// The folder of an adapter, made now if it is not there.
-    fn adapter(&self, grid: &Grid, name: &str, training: &Training) -> Result<PathBuf> {
+    fn adapter(
+        &self,
+        grid: &Grid,
+        name: &str,
+        training: &Training,
+        makes: bool,
+    ) -> Result<PathBuf> {
         let mut identity = Sha256::new();
         let mut texts = Vec::new();
         for input in training.inputs() {
@@ -80,7 +89,7 @@ impl Trainer<'_> {
         if run.join("summary.json").is_file() {
             return Ok(adapter);
         }
-        ensure!(self.makes, "it is not made yet");
+        ensure!(makes, "it is not made yet");
         ensure!(
             self.program.is_file(),
             "{} is not there; build it with `cargo build --release -p finezip-finetune`",
