@@ -1,7 +1,7 @@
 //! Cells that differ in one setting and in nothing else, brought together.
 
 use super::tables::{NOT_ITS_CODER, is_by_its_coder};
-use crate::run::config::{Finezip, Method};
+use crate::run::config::{Finezip, Method, USUAL_CODER};
 use crate::run::results::{Line, Measures};
 use crate::text::{bytes_short, grouped};
 
@@ -122,7 +122,11 @@ impl Setting {
             Self::Context => rest.context = None,
             Self::Batch => rest.batch = None,
             Self::Precision => (rest.engine, rest.precision) = (None, None),
-            Self::Model => (rest.model, rest.adapter) = (String::new(), None),
+            Self::Model => {
+                (rest.model, rest.adapter) = (String::new(), None);
+                // Without a model there is no choice of coder: that stands beside the usual one.
+                rest.coder = rest.coder.filter(|coder| coder != USUAL_CODER);
+            }
             Self::Threads => rest.threads = None,
             Self::FrameBytes => rest.frame_bytes = None,
             Self::Options => rest.options.clear(),
@@ -160,7 +164,8 @@ pub(crate) struct Member<'a> {
 pub(crate) struct Comparison<'a> {
     /// What they have in common: text and configuration.
     pub(crate) common: String,
-    /// At least two lines, numbers ascending, names in the order of the results.
+    /// At least two lines: first those without a number in the order of the results, then the
+    /// others, numbers ascending.
     pub(crate) members: Vec<Member<'a>>,
 }
 
@@ -199,7 +204,7 @@ pub(crate) fn of<'a>(setting: Setting, lines: &[&'a Line]) -> Vec<Comparison<'a>
     for comparison in &mut comparisons {
         comparison.members.sort_by(|one, other| match (one.number, other.number) {
             (Some(one), Some(other)) => one.total_cmp(&other),
-            _ => std::cmp::Ordering::Equal,
+            (one, other) => one.is_some().cmp(&other.is_some()),
         });
     }
     comparisons
@@ -247,6 +252,32 @@ mod tests {
         assert_eq!(coders.len(), 1);
         assert_eq!(coders[0].members.len(), 2);
         assert!(of(Setting::Batch, &lines).is_empty());
+    }
+
+    #[test]
+    fn what_has_no_number_comes_first() {
+        let with = |threads: Option<u64>| {
+            let finezip = Finezip { model: "m".into(), threads, ..Finezip::default() };
+            line(Method::Finezip(finezip), "a", 100)
+        };
+        let lines = [with(Some(4)), with(None), with(Some(1)), with(Some(2))];
+        let threads = of(Setting::Threads, &lines.iter().collect::<Vec<_>>());
+        let numbers: Vec<_> = threads[0].members.iter().map(|member| member.number).collect();
+        assert_eq!(numbers, [None, Some(1.0), Some(2.0), Some(4.0)]);
+    }
+
+    #[test]
+    fn no_model_stands_beside_the_usual_coder() {
+        let with = |model: &str, coder: Option<&str>| {
+            let coder = coder.map(Into::into);
+            let finezip = Finezip { model: model.into(), coder, ..Finezip::default() };
+            line(Method::Finezip(finezip), "a", 100)
+        };
+        let lines = [with("none", None), with("m", Some("ac")), with("m", Some(USUAL_CODER))];
+        let models = of(Setting::Model, &lines.iter().collect::<Vec<_>>());
+        assert_eq!(models.len(), 1);
+        let values: Vec<_> = models[0].members.iter().map(|member| &member.value).collect();
+        assert_eq!(values, ["none", "m"]);
     }
 
     #[test]

@@ -190,7 +190,8 @@ impl Side {
                 values.contains(&part(finezip).unwrap_or_default())
                     && finezip.engine.as_deref().is_none_or(|engine| engine == "exact")
             }),
-            Self::Least => members.first().filter(|member| member.number.is_some()),
+            // Numbers ascend, and what has none stands before them.
+            Self::Least => members.iter().find(|member| member.number.is_some()),
             Self::Most => members.last().filter(|member| member.number.is_some()),
             Self::Adapted => by(&|finezip| finezip.adapter.is_some()),
             Self::NoModel => by(&|finezip| !finezip.has_model()),
@@ -263,6 +264,7 @@ mod tests {
     use super::*;
     use crate::report::tests::line;
     use crate::run::config::Method;
+    use crate::run::grid::Grid;
     use crate::run::results::Outcome;
 
     fn cell(change: impl Fn(&mut Finezip), bytes: u64, seconds: f64) -> Line {
@@ -297,6 +299,21 @@ mod tests {
         assert!(row("longer context")[3].starts_with("+50.0 % size, 1.00 times the speed"));
         assert_eq!(row("longer context")[2], "a: m: 64 beside 32");
         assert_eq!(table.rows.len(), 3);
+    }
+
+    #[test]
+    fn every_built_in_grid_tells_of_every_statement() {
+        for name in ["quick", "small", "large"] {
+            let grid = Grid::open(name).unwrap();
+            let cells = grid.cells().unwrap();
+            let lines: Vec<Line> =
+                cells.iter().map(|cell| line(cell.method.clone(), &cell.input, 500)).collect();
+            let table = table(&lines.iter().collect::<Vec<_>>()).unwrap();
+            for finding in &FINDINGS {
+                let is_there = table.rows.iter().any(|row| row[0] == finding.text);
+                assert!(is_there, "{name}: {}", finding.text);
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod cell;
 mod child;
 pub(crate) mod config;
-mod grid;
+pub(crate) mod grid;
 mod inputs;
 pub(crate) mod machine;
 pub(crate) mod peers;
