@@ -182,6 +182,20 @@ mod tests {
         }
     }
 
+    /// What a grid names comes by `fetch`, or is what `docs/eval.md` says to bring by hand.
+    #[test]
+    fn the_files_of_every_built_in_grid_can_be_had() {
+        let manifest = Manifest::parse(manifest::BUILT_IN).unwrap();
+        let guide = include_str!("../../../../docs/eval.md");
+        for grid in ["quick", "small", "large"] {
+            for file in files_of(grid).unwrap() {
+                let is_fetched = manifest.files.iter().any(|known| known.name == file);
+                let is_by_hand = file == "enwik7" && guide.contains("`enwik7`");
+                assert!(is_fetched || is_by_hand, "{grid}: {file}");
+            }
+        }
+    }
+
     #[test]
     fn members_are_joined_in_order_cut_and_checked() {
         let folder = tempfile::tempdir().unwrap();
