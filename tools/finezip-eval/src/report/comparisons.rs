@@ -1,5 +1,7 @@
 //! Cells that differ in one setting and in nothing else, brought together.
 
+use std::collections::BTreeSet;
+
 use super::tables::{NOT_ITS_CODER, is_by_its_coder};
 use crate::run::config::{Finezip, Method, USUAL_CODER};
 use crate::run::results::{Line, Measures};
@@ -206,8 +208,27 @@ pub(crate) fn of<'a>(setting: Setting, lines: &[&'a Line]) -> Vec<Comparison<'a>
             (Some(one), Some(other)) => one.total_cmp(&other),
             (one, other) => one.is_some().cmp(&other.is_some()),
         });
+        if setting == Setting::Coder {
+            name_windows(comparison);
+        }
     }
     comparisons
+}
+
+/// Levels of the mixer may bring windows of their own: where members' differ, values name them.
+fn name_windows(comparison: &mut Comparison<'_>) {
+    let window = |member: &Member<'_>| {
+        recorded_context(member.measures.finezip.as_ref()?.language.as_ref()?)
+    };
+    let windows: BTreeSet<u64> = comparison.members.iter().filter_map(window).collect();
+    if windows.len() < 2 {
+        return;
+    }
+    for member in &mut comparison.members {
+        if let Some(tokens) = window(member) {
+            member.value.push_str(&format!(", window {}", grouped(tokens)));
+        }
+    }
 }
 
 fn common_text(setting: Setting, text: &str, rest: &Finezip) -> String {
@@ -223,6 +244,7 @@ fn common_text(setting: Setting, text: &str, rest: &Finezip) -> String {
 mod tests {
     use super::*;
     use crate::report::tests::line;
+    use crate::run::results::{FinezipMeasures, Outcome};
 
     #[test]
     fn what_differs_in_one_setting_comes_together() {
@@ -252,6 +274,30 @@ mod tests {
         assert_eq!(coders.len(), 1);
         assert_eq!(coders[0].members.len(), 2);
         assert!(of(Setting::Batch, &lines).is_empty());
+    }
+
+    #[test]
+    fn a_coder_s_own_window_is_named() {
+        let with = |coder: &str, window: u64| {
+            let coder = Some(coder.into());
+            let finezip = Finezip { model: "m".into(), coder, ..Finezip::default() };
+            let mut line = line(Method::Finezip(finezip), "a", 100);
+            let schedule = format!("rolling/1 sinks=1 window={window}");
+            let language = Some(serde_json::json!({ "schedule": schedule }));
+            if let Outcome::Done(measures) = &mut line.outcome {
+                measures.finezip = Some(FinezipMeasures { language, ..Default::default() });
+            }
+            line
+        };
+        let values = |lines: &[Line]| -> Vec<String> {
+            let coders = of(Setting::Coder, &lines.iter().collect::<Vec<_>>());
+            coders[0].members.iter().map(|member| member.value.clone()).collect()
+        };
+        let mut lines = vec![with("ac", 512), with("mixer-6", 512)];
+        assert_eq!(values(&lines), ["ac", "mixer-6"]);
+        lines.push(with("mixer-9", 2048));
+        let named = ["ac, window 512", "mixer-6, window 512", "mixer-9, window 2,048"];
+        assert_eq!(values(&lines), named);
     }
 
     #[test]
