@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use super::comparisons::{Comparison, Member, Setting, of};
 use super::document::Table;
-use super::tables::{adapter_bytes, is_by_its_coder, peak_bytes, speed};
+use super::tables::{adapter_bytes, is_by_its_coder, peak_bytes, speed, speeds};
 use crate::run::config::Finezip;
 use crate::run::results::Line;
 
@@ -262,12 +262,6 @@ impl Side {
     }
 }
 
-/// How much faster or slower, compressing.
-fn speeds(base: &Member<'_>, other: &Member<'_>) -> f64 {
-    let of = |member: &Member<'_>| speed(member.line, member.measures.compress.seconds);
-    of(other) / of(base)
-}
-
 impl Finding {
     /// Whether what was stated is so.
     fn verdict(&self, base: &Member<'_>, other: &Member<'_>) -> &'static str {
@@ -310,7 +304,7 @@ mod tests {
     use crate::report::tests::line;
     use crate::run::config::Method;
     use crate::run::grid::Grid;
-    use crate::run::results::Outcome;
+    use crate::run::results::{FinezipMeasures, Outcome};
 
     fn cell(change: impl Fn(&mut Finezip), bytes: u64, seconds: f64) -> Line {
         let mut finezip = Finezip { model: "m".into(), ..Finezip::default() };
@@ -345,6 +339,20 @@ mod tests {
         assert!(row("longer context")[3].starts_with("+50.0 % size, 1.00 times the speed"));
         assert_eq!(row("longer context")[2], "a: m: 64 beside 32");
         assert_eq!(table.rows.len(), 4);
+    }
+
+    #[test]
+    fn opening_the_model_is_no_part_of_a_speed() {
+        let precision = |name: &'static str, seconds, work_seconds| {
+            let mut line = cell(move |finezip| finezip.precision = Some(name.into()), 1, seconds);
+            if let Outcome::Done(measures) = &mut line.outcome {
+                measures.finezip = Some(FinezipMeasures { work_seconds, ..Default::default() });
+            }
+            line
+        };
+        let lines = [precision("f32", 10.0, 8.0), precision("int4", 4.0, 2.0)];
+        let table = table(&lines.iter().collect::<Vec<_>>()).unwrap();
+        assert!(table.rows[0][3].contains(" 4.00 times the speed"), "{:?}", table.rows[0]);
     }
 
     #[test]
