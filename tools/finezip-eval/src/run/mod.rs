@@ -123,10 +123,11 @@ impl Session {
         } else {
             Vec::new()
         };
-        let settled: HashSet<&str> = earlier
+        // Whether each cell that is settled failed.
+        let settled: HashMap<&str, bool> = earlier
             .iter()
             .filter(|line| line.measures().is_some() || !arguments.retry)
-            .map(|line| line.key.as_str())
+            .map(|line| (line.key.as_str(), line.measures().is_none()))
             .collect();
         let mut tally = Tally::default();
         let (mut open, mut keys) = (Vec::new(), HashSet::new());
@@ -139,7 +140,10 @@ impl Session {
             match line {
                 _ if !asked => {}
                 None => tally.absent.push(describe(cell)),
-                Some(line) if settled.contains(line.key.as_str()) => tally.settled += 1,
+                Some(line) if settled.contains_key(line.key.as_str()) => {
+                    tally.settled += 1;
+                    tally.failed_before += usize::from(settled[line.key.as_str()]);
+                }
                 Some(line) if !keys.insert(line.key.clone()) => tally.settled += 1,
                 Some(line) => open.push((cell, line)),
             }
@@ -275,6 +279,8 @@ struct Tally {
     done: usize,
     failed: usize,
     settled: usize,
+    /// Of those settled before.
+    failed_before: usize,
     absent: Vec<String>,
 }
 
@@ -291,15 +297,20 @@ impl Tally {
             say(format_args!("left out, not on the PATH: {cell}"));
         }
         if !dry {
+            let failed = match self.failed_before {
+                0 => String::new(),
+                failed => format!(" ({failed} of them failed, see --retry)"),
+            };
             say(format_args!(
-                "{} cells done, {} failed, {} settled before, {} left out",
+                "{} cells done, {} failed, {} settled before{failed}, {} left out",
                 self.done,
                 self.failed,
                 self.settled,
                 self.absent.len()
             ));
         }
-        if self.failed > 0 { ExitCode::from(PARTLY) } else { ExitCode::SUCCESS }
+        let is_whole = dry || self.failed + self.failed_before == 0;
+        if is_whole { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) }
     }
 }
 
