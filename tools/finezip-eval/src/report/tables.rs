@@ -138,7 +138,8 @@ fn megabytes(measures: &Measures) -> String {
 /// Bits a byte of each method that was run on several texts.
 pub(crate) fn of_texts(lines: &[&Line]) -> Option<Table> {
     let (mut texts, mut methods): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
-    for line in lines.iter().filter(|line| line.measures().is_some()) {
+    let done = || lines.iter().filter(|line| line.measures().is_some());
+    for line in done() {
         if !texts.contains(&line.input.name.as_str()) {
             texts.push(&line.input.name);
         }
@@ -153,9 +154,8 @@ pub(crate) fn of_texts(lines: &[&Line]) -> Option<Table> {
     let mut table = Table::new(&[&["method"][..], &texts].concat());
     for method in methods {
         let found = |text: &&str| {
-            let line = lines
-                .iter()
-                .find(|line| line.input.name == **text && line.method.label() == method)?;
+            let line =
+                done().find(|line| line.input.name == **text && line.method.label() == method)?;
             let mark = (!is_by_its_coder(line)).then_some(NOT_ITS_CODER);
             let bits = bits_per_byte(line, line.measures()?);
             Some(format!("{bits:.3}{}", mark.map(String::from).unwrap_or_default()))
@@ -273,4 +273,20 @@ pub(crate) fn of_failures(lines: &[&Line]) -> Option<Table> {
         }
     }
     (!table.rows.is_empty()).then_some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::line;
+
+    #[test]
+    fn a_failure_takes_no_figure_s_place() {
+        let peer = |text| line(Method::Peer { name: "zlib-9".into() }, text, 125);
+        let mut failed = peer("a");
+        failed.outcome = Outcome::Failed { error: "lost".into() };
+        let lines = [failed, peer("a"), peer("b")];
+        let table = of_texts(&lines.iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(table.rows, [["zlib-9", "1.000", "1.000"]]);
+    }
 }

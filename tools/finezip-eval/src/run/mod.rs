@@ -23,12 +23,12 @@ use crate::args::RunArguments;
 use crate::text::{bytes_short, three_digits};
 use cell::Bench;
 use child::Job;
-use config::{CommandLines, Method};
+use config::{CommandLines, Finezip, Method};
 use grid::{Cell, Grid};
 pub(crate) use inputs::{Text, hash_file};
 use machine::Machine;
 use results::{Line, Outcome, Results, Tool, key};
-use training::Trainer;
+use training::{Adapters, Trainer};
 
 /// The exit code where something failed and the rest was done.
 pub(crate) const PARTLY: u8 = 3;
@@ -58,7 +58,7 @@ pub(crate) struct Worked {
 /// Works through a grid.
 pub(crate) fn work(arguments: &RunArguments) -> Result<Worked> {
     let grid = Grid::open(&arguments.grid)?;
-    let mut cells = grid.cells()?;
+    let cells = grid.cells()?;
     let is_asked = |cell: &Cell| {
         arguments.only.as_ref().is_none_or(|text| describe(cell).contains(text.as_str()))
     };
@@ -90,12 +90,13 @@ pub(crate) fn work(arguments: &RunArguments) -> Result<Worked> {
         makes: !arguments.dry_run,
     };
     let asked: Vec<bool> = cells.iter().map(is_asked).collect();
-    trainer.supply(&grid, &mut cells, &asked);
+    let adapters = trainer.supply(&grid, &cells, &asked);
     let mut session = Session {
         texts: prepare_texts(&grid, &cells, arguments, temporary.path())?,
         tools: Tools::default(),
         hashes: Hashes::default(),
         machine: Machine::this(),
+        adapters,
         bench,
     };
     session.work(arguments, &grid, &cells, &asked)
@@ -108,6 +109,7 @@ struct Session {
     tools: Tools,
     hashes: Hashes,
     machine: Machine,
+    adapters: Adapters,
 }
 
 impl Session {
@@ -195,8 +197,13 @@ impl Session {
         let mut weights = BTreeMap::new();
         match &cell.method {
             Method::Finezip(finezip) | Method::Ideal(finezip) => {
-                for path in finezip.paths() {
-                    weights.insert(path.to_owned(), self.hashes.of(path));
+                if let Some(path) = finezip.model_path() {
+                    weights.insert(path.to_owned(), self.hashes.of(Path::new(path)));
+                }
+                if let Some(name) = &finezip.adapter {
+                    let folder = self.adapters.folder(name);
+                    let hash = folder.map_or_else(|_| String::new(), |path| self.hashes.of(&path));
+                    weights.insert(name.clone(), hash);
                 }
             }
             Method::Peer { name } => tool.version = Some(peers::version(name)),
@@ -228,7 +235,10 @@ impl Session {
 
     fn outcome(&self, cell: &Cell) -> Outcome {
         let done = match self.texts.get(&cell.input) {
-            Some(Ok(_)) => self.bench.run(&cell.method, &self.input_path(&cell.input)),
+            Some(Ok(_)) => self
+                .adapters
+                .resolved(&cell.method)
+                .and_then(|method| self.bench.run(&method, &self.input_path(&cell.input))),
             Some(Err(error)) => Err(anyhow::anyhow!("{error:#}")),
             None => Err(anyhow::anyhow!("no input {}", cell.input)),
         };
@@ -258,11 +268,11 @@ impl Session {
         }
         let mut warm = HashSet::new();
         for (cell, _) in open {
-            let Some(finezip) = cell.method.finezip().filter(|finezip| finezip.has_model()) else {
+            let Ok(Method::Finezip(finezip)) = self.adapters.resolved(&cell.method) else {
                 continue;
             };
-            let parts = (&finezip.model, &finezip.adapter, &finezip.engine, &finezip.precision);
-            if warm.insert(parts) {
+            let Finezip { model, adapter, engine, precision, .. } = finezip.clone();
+            if finezip.has_model() && warm.insert((model, adapter, engine, precision)) {
                 let job = Job::new(&self.bench.cli)
                     .arguments(["compress", "-q", "-c"])
                     .arguments(finezip.arguments())
@@ -316,12 +326,12 @@ impl Tally {
 
 /// Hashes of models and adapters by path, each made once.
 #[derive(Default)]
-struct Hashes(HashMap<String, String>);
+struct Hashes(HashMap<PathBuf, String>);
 
 impl Hashes {
     /// The hash of a path; of one that cannot be read nothing, and its cells fail by themselves.
-    fn of(&mut self, path: &str) -> String {
-        let made = || inputs::hash_path(Path::new(path)).unwrap_or_default();
+    fn of(&mut self, path: &Path) -> String {
+        let made = || inputs::hash_path(path).unwrap_or_default();
         self.0.entry(path.to_owned()).or_insert_with(made).clone()
     }
 }

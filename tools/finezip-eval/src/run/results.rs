@@ -38,7 +38,7 @@ pub(crate) struct Line {
     pub(crate) input: Text,
     /// With what.
     pub(crate) tool: Tool,
-    /// SHA-256 of what the method names by path: a model, an adapter.
+    /// SHA-256 of what the method's names do not say: a model of a path, an adapter.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) weights: BTreeMap<String, String>,
     /// Where.

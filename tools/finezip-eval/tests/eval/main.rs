@@ -222,6 +222,57 @@ fn an_adapter_is_given_both_ways_counted_and_part_of_the_key() {
     assert!(report.contains("plots/adapters.svg") && report.contains("m + law"), "{report}");
 }
 
+/// A program that takes finezip-finetune's place: it leaves an adapter where it is asked to.
+#[cfg(unix)]
+const TRAINER: &str = r#"#!/bin/sh
+while [ $# -gt 0 ]; do
+    case $1 in --out) out=$2 ;; esac
+    shift
+done
+mkdir -p "$out/adapter"
+echo weights > "$out/adapter/adapter_model.safetensors"
+echo '{}' > "$out/summary.json"
+"#;
+
+#[cfg(unix)]
+#[test]
+fn an_adapter_that_cannot_be_made_says_why_until_it_can() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let sandbox = Sandbox::new();
+    let script = |name: &str, text: &str| {
+        sandbox.write(name, text);
+        fs::set_permissions(sandbox.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    script("recorder", RECORDER);
+    sandbox.write("text", "some text");
+    let grid = "[inputs]\ntext = { file = \"text\" }\n[adapters.law]\nmodel = \"m\"\n\
+        input = \"text\"\nheld_out = \"text\"\nsteps = 1\n[[finezip]]\ninputs = [\"text\"]\n\
+        models = [\"m\"]\nadapters = [\"\", \"law\"]\ncoders = [\"ac\"]\n";
+    sandbox.write("grid.toml", grid);
+    let run = || sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+    let report = || {
+        let ran = sandbox.run(&["report", "results.jsonl", "--markdown", "r.md"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        String::from_utf8(sandbox.read("r.md")).unwrap()
+    };
+    let ran = run();
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let failed = lines(&sandbox).remove(1);
+    let error = failed["outcome"]["error"].as_str().unwrap();
+    assert!(error.contains("the adapter law: ") && error.contains("build it with"), "{error}");
+    assert!(report().contains("## Cells that failed"), "{}", report());
+
+    script("finezip-finetune", TRAINER);
+    let ran = run();
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 cells done, 0 failed, 1 settled"), "{}", ran.stderr);
+    let done = lines(&sandbox).remove(2);
+    assert_eq!(done["method"], failed["method"]);
+    assert_eq!(done["weights"]["law"].as_str().unwrap().len(), 64);
+    assert!(!report().contains("## Cells that failed"), "{}", report());
+}
+
 #[test]
 fn one_command_fetches_runs_and_reports() {
     let sandbox = prepared();
