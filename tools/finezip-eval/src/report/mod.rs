@@ -20,6 +20,7 @@ use anyhow::{Context, Result};
 use crate::args::{ReportArguments, TargetArguments};
 use crate::run::Text;
 use crate::run::config::Method;
+use crate::run::grid;
 use crate::run::machine::Machine;
 use crate::run::results::{self, Line};
 use crate::text::{bytes_short, grouped};
@@ -171,8 +172,7 @@ fn sections(blocks: &mut Vec<Block>, machine: &Machine, lines: &[&Line], prefix:
     if let Some(table) = tables::of_distributions(lines) {
         blocks.push(Block::Heading(2, "The model's distributions".into()));
         blocks.push(Block::Table(table));
-        let picture = pictures::positions(format!("{prefix}positions"), lines);
-        blocks.extend(picture.map(Block::Picture));
+        blocks.extend(pictures::positions(prefix, lines).into_iter().map(Block::Picture));
     }
     if let Some(table) = tables::of_failures(lines) {
         blocks.push(Block::Heading(2, "Cells that failed".into()));
@@ -238,6 +238,14 @@ fn conditions(machine: &Machine, lines: &[&Line]) -> String {
     } else {
         String::new()
     };
+    let is_ideal = |line: &&&Line| matches!(line.method, Method::Ideal(_));
+    let apart = match lines.iter().filter(is_ideal).count() {
+        0 => String::new(),
+        count => format!(
+            ", but for {} that measure the model's distributions and are not decompressed",
+            grouped(count as u64)
+        ),
+    };
     let floor = lines.iter().filter_map(|line| line.floor_bytes).max();
     let floor = floor.map_or_else(String::new, |bytes| {
         format!(
@@ -247,16 +255,32 @@ fn conditions(machine: &Machine, lines: &[&Line]) -> String {
     });
     format!(
         "{}, {} cores{memory}, {}. {} cells, {} of them failed; each ran in processes of its own, \
-         and what came back was compared with the text byte for byte. Times are of whole \
+         and what came back was compared with the text byte for byte{apart}. Times are of whole \
          processes, opening the model included, each {repeats}; tokens/s leave the start out, and so \
          do speeds of one of ours beside another of ours, but for the way back. Sizes are of whole archives, models not counted, and ratios are archive by text. KB are \
-         1,000 bytes.{floor}{marked}",
+         1,000 bytes.{floor}{marked}{}",
         machine.processor,
         machine.cores,
         machine.system,
         grouped(lines.len() as u64),
         lines.len() - done,
+        absent(lines),
     )
+}
+
+/// The programs of the PATH that have no cell, in a sentence.
+fn absent(lines: &[&Line]) -> String {
+    let is_there = |name: &String| {
+        let of_name =
+            |line: &&Line| matches!(&line.method, Method::Command { name: of, .. } if of == name);
+        lines.iter().any(of_name)
+    };
+    let mut names = grid::known_commands();
+    names.retain(|name| !is_there(name));
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(" Without a cell, as not on the PATH or not asked for: {}.", names.join(", "))
 }
 
 /// The binaries measured, and how often.
@@ -308,6 +332,19 @@ pub(crate) mod tests {
         newer.key = "other binary".into();
         let kept = latest(vec![newer.clone(), line(peer(), "a", 7), line(peer(), "b", 7)]);
         assert_eq!(kept, [newer, line(peer(), "b", 7)]);
+    }
+
+    #[test]
+    fn conditions_tell_what_was_not_compared_and_what_was_not_there() {
+        let finezip = Finezip { model: "m".into(), ..Finezip::default() };
+        let lines = [
+            line(Method::Finezip(finezip.clone()), "a", 5),
+            line(Method::Ideal(finezip.distributions()), "a", 5),
+        ];
+        let said = conditions(&Machine::default(), &lines.iter().collect::<Vec<_>>());
+        assert!(said.contains("2 cells, 0 of them failed"), "{said}");
+        assert!(said.contains("byte for byte, but for 1 that measure"), "{said}");
+        assert!(said.contains("Without a cell") && said.contains("zpaq-m5"), "{said}");
     }
 
     #[test]

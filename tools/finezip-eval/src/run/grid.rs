@@ -20,6 +20,13 @@ const BUILT_IN: [(&str, &str); 3] = [
 /// Programs of the PATH that are known without a grid's saying so.
 const COMMANDS: &str = include_str!("../../grids/commands.toml");
 
+/// The names of the programs of the PATH that are known.
+pub(crate) fn known_commands() -> Vec<String> {
+    // A test reads it, so that there is no failure to tell of.
+    let known: BTreeMap<String, CommandLines> = toml::from_str(COMMANDS).unwrap_or_default();
+    known.into_keys().collect()
+}
+
 /// A grid as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -399,6 +406,11 @@ mod tests {
         let starts = Input { bytes_each: Some(14_000), ..joined.clone() };
         assert_eq!(joined.source(), "a and 1 more");
         assert_eq!(starts.source(), "a and 1 more, 14 KB of each");
+    }
+
+    #[test]
+    fn programs_of_the_path_are_known() {
+        assert!(known_commands().contains(&"zpaq-m5".to_owned()));
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn a_grid_is_worked_through_resumed_and_reported() {
     for part in ["## Cells that failed", "| liar |", "## Coders", "## Schedules", "rank-bzip2"] {
         assert!(report.contains(part), "{part} is not in {report}");
     }
-    let picture = sandbox.read("plots/positions.png");
+    let picture = sandbox.read("plots/positions-of-start.png");
     assert!(picture.starts_with(b"\x89PNG"));
     let page = String::from_utf8(sandbox.read("r.html")).unwrap();
     assert!(page.contains("<svg") && !page.contains("src="), "not self-contained");
