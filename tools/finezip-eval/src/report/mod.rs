@@ -268,9 +268,9 @@ fn conditions(machine: &Machine, lines: &[&Line]) -> String {
     format!(
         "{}, {} cores{memory}, {}. {} cells, {} of them failed; each ran in processes of its own, \
          and what came back was compared with the text byte for byte{apart}. Times are of whole \
-         processes, opening the model included, each {repeats}; tokens/s leave the start out, and so \
-         do speeds of one of ours beside another of ours, but for the way back. Sizes are of whole archives, models not counted, and ratios are archive by text. KB are \
-         1,000 bytes.{floor}{marked}{}",
+         processes, opening the model included, each {repeats}; tokens/s leave the start out, and \
+         so do speeds of one of ours beside another of ours, but for the way back. Sizes are of \
+         whole archives, models not counted, and ratios are archive by text. KB are 1,000 bytes.{floor}{marked}{}",
         machine.processor,
         machine.cores,
         machine.system,
