@@ -17,6 +17,7 @@ const GRID: &str = r#"
 text = { file = "text" }
 start = { file = "text", bytes = 600 }
 missing = { file = "missing" }
+gone = { file = "gone" }
 
 [commands.liar]
 programs = ["sh"]
@@ -33,7 +34,7 @@ inputs = ["text"]
 methods = ["zlib-9", "ppmd-o6", "liar", "absent"]
 
 [[peers]]
-inputs = ["missing"]
+inputs = ["missing", "gone"]
 methods = ["zlib-9"]
 
 [[finezip]]
@@ -49,9 +50,12 @@ contexts = [32]
 ideal = true
 "#;
 
-/// Cells of [`GRID`] that are run: three peers, one without input, two without a model; with it
+/// Cells of [`GRID`] that are run: three peers, two without input, two without a model; with it
 /// two coders in two schedules, and two ideal ones.
-const CELLS: usize = 3 + 1 + 2 + 4 + 2;
+const CELLS: usize = 3 + 2 + 2 + 4 + 2;
+
+/// Of these, those that fail: a byte that is lost, and two inputs.
+const FAILURES: usize = 3;
 
 fn prepared() -> Sandbox {
     let sandbox = Sandbox::new();
@@ -88,10 +92,11 @@ fn a_grid_is_worked_through_resumed_and_reported() {
     assert_eq!(all.len(), CELLS, "{said}");
     let failed: Vec<&Value> =
         all.iter().filter(|line| line["outcome"]["status"] == "failed").collect();
-    assert_eq!(failed.len(), 2, "{said}");
+    assert_eq!(failed.len(), FAILURES, "{said}");
     let error = |line: &Value| line["outcome"]["error"].as_str().unwrap().to_owned();
     assert!(error(failed[0]).contains("differs from the text at byte"), "{}", error(failed[0]));
     assert!(error(failed[1]).contains("file missing of input missing"), "{}", error(failed[1]));
+    assert!(error(failed[2]).contains("file gone of input gone"), "{}", error(failed[2]));
     measures_are_plausible(&all);
 
     // All but the first three lines and a half are lost.
@@ -114,13 +119,14 @@ fn a_grid_is_worked_through_resumed_and_reported() {
     // All is settled, failures too, until they are to be tried again: they are no success.
     let (code, said) = run(&sandbox, &[]);
     assert_eq!(code, Some(3), "{said}");
-    let settled = format!("0 cells done, 0 failed, {CELLS} settled before (2 of them failed");
+    let settled =
+        format!("0 cells done, 0 failed, {CELLS} settled before ({FAILURES} of them failed");
     assert!(said.contains(&settled), "{said}");
     let (code, said) = run(&sandbox, &["--dry-run"]);
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = run(&sandbox, &["--retry"]);
     assert_eq!(code, Some(3), "{said}");
-    assert_eq!(lines(&sandbox).len(), CELLS + 2);
+    assert_eq!(lines(&sandbox).len(), CELLS + FAILURES);
 
     let ran = sandbox.run(&["report", "results.jsonl", "--markdown", "r.md", "--html", "r.html"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -308,7 +314,7 @@ fn parts_of_a_grid_are_run_alone() {
     let (code, said) = run(&sandbox, &["--only", "zlib", "--repeats", "3"]);
     assert_eq!(code, Some(3), "{said}");
     let all = lines(&sandbox);
-    assert_eq!(all.len(), 2);
+    assert_eq!(all.len(), 3);
     assert_eq!(all[0]["outcome"]["repeats"], 3);
 }
 
