@@ -1,4 +1,5 @@
-//! Multiply-adds a second of the kernels, beside the peak of `vpdpbusd` measured in the same run.
+//! Multiply-adds a second of the kernels on each instruction set, where the machine has AVX-512 VNNI
+//! beside the peak of `vpdpbusd` measured in the same run.
 //!
 //! `cargo bench -p finezip-exact --bench kernels` prints criterion's figures and, at the end, a
 //! table of the best of each with its part of the peak.
@@ -167,43 +168,55 @@ fn four_bits(criterion: &mut Criterion, table: &mut Table, context: &Context) {
 }
 
 fn attentions(criterion: &mut Criterion, table: &mut Table, context: &Context) {
+    for slots in [128, 512, 2048] {
+        for (name, lanes, each) in [("64 lanes x 1", 64, 1), ("4 lanes x 16", 4, 16)] {
+            attentions_over(criterion, table, context, slots, (name, lanes, each));
+        }
+    }
+}
+
+/// Attention over full windows of `slots`, of a name, so many lanes, and so many tokens of each.
+fn attentions_over(
+    criterion: &mut Criterion,
+    table: &mut Table,
+    context: &Context,
+    slots: usize,
+    (name, lanes, each): (&str, usize, usize),
+) {
     let isa = context.isa();
-    let (heads, kv_heads, width, slots) = (9, 3, 64, 512);
-    for (name, lanes, each) in [("64 lanes x 1", 64, 1), ("4 lanes x 16", 4, 16)] {
-        let mut layers: Vec<_> = (0..30)
-            .map(|_| KvCache::new(lanes, kv_heads, width, slots).expect("a valid shape"))
-            .collect();
-        let places: Vec<_> =
-            (0..lanes).flat_map(|lane| (0..slots).map(move |slot| KvSlot { lane, slot })).collect();
-        let stored = values(places.len() * kv_heads * width);
-        let rows = StridedRows::new(&stored, kv_heads * width, 0, kv_heads * width);
-        for layer in &mut layers {
-            layer.store(context, &places, rows, rows);
-        }
-        let items: Vec<_> = (0..lanes * each)
-            .map(|i| AttentionItem {
-                lane: i / each,
-                segments: [
-                    Segment { start: 0, length: slots, sink: false },
-                    Segment::default(),
-                    Segment::default(),
-                ],
-            })
-            .collect();
-        let queries = values(items.len() * heads * width);
-        let queries = StridedRows::new(&queries, heads * width, 0, heads * width);
-        let mut out = vec![0.0; items.len() * heads * width];
-        // Multiply-adds by the definition: the two bytes of queries and weights count once.
-        let work = (30 * items.len() * heads * slots * width * 2) as u64;
-        for precision in [QueryPrecision::Eight, QueryPrecision::Fifteen] {
-            let name = format!("{isa}/attention 512, {name}, {precision:?}");
-            let queries = Queries { rows: queries, sink_rows: None, scale: 0.125, precision };
-            table.bench(criterion, &name, work, || {
-                for layer in &layers {
-                    attention(context, layer, &items, queries, &mut out);
-                }
-            });
-        }
+    let (heads, kv_heads, width) = (9, 3, 64);
+    // All layers, or as many as take the memory of all at 512.
+    let depth = 30.min(30 * 512 / slots);
+    let mut layers: Vec<_> = (0..depth)
+        .map(|_| KvCache::new(lanes, kv_heads, width, slots).expect("a valid shape"))
+        .collect();
+    let places: Vec<_> =
+        (0..lanes).flat_map(|lane| (0..slots).map(move |slot| KvSlot { lane, slot })).collect();
+    let stored = values(places.len() * kv_heads * width);
+    let rows = StridedRows::new(&stored, kv_heads * width, 0, kv_heads * width);
+    for layer in &mut layers {
+        layer.store(context, &places, rows, rows);
+    }
+    let all = Segment { start: 0, length: slots, sink: false };
+    let items: Vec<_> = (0..lanes * each)
+        .map(|i| AttentionItem {
+            lane: i / each,
+            segments: [all, Segment::default(), Segment::default()],
+        })
+        .collect();
+    let queries = values(items.len() * heads * width);
+    let queries = StridedRows::new(&queries, heads * width, 0, heads * width);
+    let mut out = vec![0.0; items.len() * heads * width];
+    // Multiply-adds by the definition: the two bytes of queries and weights count once.
+    let work = (depth * items.len() * heads * slots * width * 2) as u64;
+    for precision in [QueryPrecision::Eight, QueryPrecision::Fifteen] {
+        let name = format!("{isa}/attention {slots}, {name}, {precision:?}");
+        let queries = Queries { rows: queries, sink_rows: None, scale: 0.125, precision };
+        table.bench(criterion, &name, work, || {
+            for layer in &layers {
+                attention(context, layer, &items, queries, &mut out);
+            }
+        });
     }
 }
 

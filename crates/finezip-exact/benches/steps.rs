@@ -1,11 +1,12 @@
-//! Whole steps with full windows of 512 and all logits, as archives are written and read.
+//! Whole steps with full windows and all logits, as archives are written and read.
 //!
 //! `FINEZIP_TEST_MODEL=model.gguf cargo bench -p finezip-exact --bench steps` prints criterion's
 //! figures and a table of tokens a second, each with its part of the limit: the peak of
 //! `vpdpbusd`, measured in the same run, over the multiply-adds of a token. Decompression feeds a
-//! lane one token a step, compression several. `FINEZIP_PRECISION` and `FINEZIP_THREADS` choose
-//! the precision and the number of threads (default 1); with one thread its own time counts, with
-//! several the clock's, and their sessions run side by side as in a decompression.
+//! lane one token a step, compression several. `FINEZIP_PRECISION`, `FINEZIP_WINDOW` and
+//! `FINEZIP_THREADS` choose the precision, the tokens of a window (default 512) and the number of
+//! threads (default 1); with one thread its own time counts, with several the clock's, and their
+//! sessions run side by side as in a decompression.
 #![allow(clippy::print_stdout, missing_docs)]
 
 use std::hint::black_box;
@@ -18,8 +19,6 @@ use finezip_exact::kernels::{Isa, peak_multiply_adds};
 use finezip_exact::{ExactModel, ExactOptions};
 use finezip_models::{Checkpoint, ModelConfig};
 use rustix::time::{ClockId, clock_gettime};
-
-const WINDOW_TOKENS: usize = 512;
 
 /// Lanes, and tokens of each a step.
 const SHAPES: [(usize, usize); 7] = [(1, 1), (8, 1), (16, 1), (32, 1), (64, 1), (32, 4), (64, 2)];
@@ -39,12 +38,13 @@ fn steps(criterion: &mut Criterion) {
         threads: setting("FINEZIP_THREADS", "1").parse().expect("a number of threads"),
         ..ExactOptions::default()
     };
+    let window_tokens: usize = setting("FINEZIP_WINDOW", "512").parse().expect("a window");
     let model = ExactModel::open(&checkpoint, options).expect("a model");
-    let text: Vec<u32> = (0..WINDOW_TOKENS as u32).map(|i| i * 97 % 40_000).collect();
+    let text: Vec<u32> = (0..window_tokens as u32).map(|i| i * 97 % 40_000).collect();
     let text: Vec<u32> = text.iter().map(|id| id % model.vocab_size() as u32).collect();
     let mut rates = Vec::new();
     for (lanes, tokens) in SHAPES {
-        let window = Window { tokens: WINDOW_TOKENS, sinks: 1, rolling: true };
+        let window = Window { tokens: window_tokens, sinks: 1, rolling: true };
         let mut groups = model.open_sessions(SessionShape { lanes, window }).expect("sessions");
         side_by_side(&mut groups, model.threads(), &text, 0, 1);
         let mut best = f64::MAX;
@@ -61,9 +61,14 @@ fn steps(criterion: &mut Criterion) {
         group.finish();
         rates.push((lanes, tokens, (lanes * tokens) as f64 / best));
     }
-    let work = multiply_adds(checkpoint.config());
+    let work = multiply_adds(checkpoint.config(), window_tokens);
     let limit = peak(model.isa()).map(|peak| peak * model.threads() as f64 / work);
-    println!("{} {} with {} threads:", model.isa(), model.precision(), model.threads());
+    println!(
+        "{} {} with {} threads, windows of {window_tokens}:",
+        model.isa(),
+        model.precision(),
+        model.threads()
+    );
     for (lanes, tokens, rate) in rates {
         let part =
             limit.map_or(String::new(), |limit| format!(", {:.2} of the limit", rate / limit));
@@ -104,11 +109,11 @@ fn side_by_side(
 }
 
 /// Multiply-adds of one token with a full window: matrices, scores and weighted values.
-fn multiply_adds(config: &ModelConfig) -> f64 {
+fn multiply_adds(config: &ModelConfig, window_tokens: usize) -> f64 {
     let (hidden, heads) = (config.hidden_size, config.heads * config.head_dim);
     let keys = config.kv_heads * config.head_dim;
     let matrices = hidden * (2 * heads + 2 * keys) + 3 * hidden * config.feed_forward;
-    let layer = matrices + 2 * heads * WINDOW_TOKENS;
+    let layer = matrices + 2 * heads * window_tokens;
     (config.layers * layer + config.vocab_size * hidden) as f64
 }
 

@@ -123,6 +123,12 @@ pub(crate) struct FetchArguments {
     /// Only files whose name contains this text
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
+    /// Only files that this grid needs
+    #[arg(long, value_name = "GRID")]
+    pub(crate) grid: Option<String>,
+    /// Only files that this folder has not got either; may be given again
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Vec<PathBuf>,
     /// Keep packages in this folder, and take those that lie there
     #[arg(long, value_name = "FOLDER")]
     pub(crate) packages: Option<PathBuf>,

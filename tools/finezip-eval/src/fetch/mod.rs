@@ -8,14 +8,14 @@ mod package;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::args::FetchArguments;
-use crate::run::{PARTLY, hash_file, say};
+use crate::run::{PARTLY, files_of, hash_file, say};
 use crate::text::{grouped, hex};
 use manifest::{Manifest, TestFile};
 
@@ -28,28 +28,16 @@ pub(crate) fn run(arguments: &FetchArguments) -> Result<ExitCode> {
         }
         None => Manifest::parse(manifest::BUILT_IN).context("the built-in manifest")?,
     };
+    let needed = arguments.grid.as_deref().map(files_of).transpose()?;
     let wanted = |file: &TestFile| {
-        let asked = arguments.only.as_ref().is_none_or(|text| file.name.contains(text.as_str()));
-        asked && (arguments.pin || !is_there(&arguments.folder, file))
+        let asked = arguments.only.as_ref().is_none_or(|text| file.name.contains(text.as_str()))
+            && needed.as_ref().is_none_or(|needed| needed.contains(&file.name));
+        let mut folders = std::iter::once(&arguments.folder).chain(&arguments.data);
+        asked && (arguments.pin || !folders.any(|folder| is_there(folder, file)))
     };
     let whole =
         make(&manifest, wanted, &arguments.folder, arguments.packages.as_deref(), arguments.pin)?;
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
-}
-
-/// Fetches those of `names` that the built-in manifest knows and none of `folders` has, to the
-/// first of them; false if some could not be had, which are named.
-pub(crate) fn missing(
-    names: &BTreeSet<String>,
-    folders: &[PathBuf],
-    packages: Option<&Path>,
-) -> Result<bool> {
-    let manifest = Manifest::parse(manifest::BUILT_IN).context("the built-in manifest")?;
-    let folder = folders.first().context("a folder for what is fetched")?;
-    let wanted = |file: &TestFile| {
-        names.contains(&file.name) && !folders.iter().any(|folder| is_there(folder, file))
-    };
-    make(&manifest, wanted, folder, packages, false)
 }
 
 /// Makes the files that are wanted; false if some could not be, which are named.
@@ -191,6 +179,20 @@ mod tests {
             without: vec!["*skip*".into()],
             bytes,
             sha256: hex(&Sha256::digest(b"firstsec")),
+        }
+    }
+
+    /// What a grid names comes by `fetch`, or is what `docs/eval.md` says to bring by hand.
+    #[test]
+    fn the_files_of_every_built_in_grid_can_be_had() {
+        let manifest = Manifest::parse(manifest::BUILT_IN).unwrap();
+        let guide = include_str!("../../../../docs/eval.md");
+        for grid in ["quick", "small", "large"] {
+            for file in files_of(grid).unwrap() {
+                let is_fetched = manifest.files.iter().any(|known| known.name == file);
+                let is_by_hand = file == "enwik7" && guide.contains("`enwik7`");
+                assert!(is_fetched || is_by_hand, "{grid}: {file}");
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! Cells that differ in one setting and in nothing else, brought together.
 
+use std::collections::BTreeSet;
+
 use super::tables::{NOT_ITS_CODER, is_by_its_coder};
-use crate::run::config::{Finezip, Method};
+use crate::run::config::{Finezip, Method, USUAL_CODER};
 use crate::run::results::{Line, Measures};
 use crate::text::{bytes_short, grouped};
 
@@ -122,7 +124,11 @@ impl Setting {
             Self::Context => rest.context = None,
             Self::Batch => rest.batch = None,
             Self::Precision => (rest.engine, rest.precision) = (None, None),
-            Self::Model => (rest.model, rest.adapter) = (String::new(), None),
+            Self::Model => {
+                (rest.model, rest.adapter) = (String::new(), None);
+                // Without a model there is no choice of coder: that stands beside the usual one.
+                rest.coder = rest.coder.filter(|coder| coder != USUAL_CODER);
+            }
             Self::Threads => rest.threads = None,
             Self::FrameBytes => rest.frame_bytes = None,
             Self::Options => rest.options.clear(),
@@ -160,7 +166,8 @@ pub(crate) struct Member<'a> {
 pub(crate) struct Comparison<'a> {
     /// What they have in common: text and configuration.
     pub(crate) common: String,
-    /// At least two lines, numbers ascending, names in the order of the results.
+    /// At least two lines: first those without a number in the order of the results, then the
+    /// others, numbers ascending.
     pub(crate) members: Vec<Member<'a>>,
 }
 
@@ -199,10 +206,29 @@ pub(crate) fn of<'a>(setting: Setting, lines: &[&'a Line]) -> Vec<Comparison<'a>
     for comparison in &mut comparisons {
         comparison.members.sort_by(|one, other| match (one.number, other.number) {
             (Some(one), Some(other)) => one.total_cmp(&other),
-            _ => std::cmp::Ordering::Equal,
+            (one, other) => one.is_some().cmp(&other.is_some()),
         });
+        if setting == Setting::Coder {
+            name_windows(comparison);
+        }
     }
     comparisons
+}
+
+/// Levels of the mixer may bring windows of their own: where members' differ, values name them.
+fn name_windows(comparison: &mut Comparison<'_>) {
+    let window = |member: &Member<'_>| {
+        recorded_context(member.measures.finezip.as_ref()?.language.as_ref()?)
+    };
+    let windows: BTreeSet<u64> = comparison.members.iter().filter_map(window).collect();
+    if windows.len() < 2 {
+        return;
+    }
+    for member in &mut comparison.members {
+        if let Some(tokens) = window(member) {
+            member.value.push_str(&format!(", window {}", grouped(tokens)));
+        }
+    }
 }
 
 fn common_text(setting: Setting, text: &str, rest: &Finezip) -> String {
@@ -218,6 +244,7 @@ fn common_text(setting: Setting, text: &str, rest: &Finezip) -> String {
 mod tests {
     use super::*;
     use crate::report::tests::line;
+    use crate::run::results::{FinezipMeasures, Outcome};
 
     #[test]
     fn what_differs_in_one_setting_comes_together() {
@@ -247,6 +274,56 @@ mod tests {
         assert_eq!(coders.len(), 1);
         assert_eq!(coders[0].members.len(), 2);
         assert!(of(Setting::Batch, &lines).is_empty());
+    }
+
+    #[test]
+    fn a_coder_s_own_window_is_named() {
+        let with = |coder: &str, window: u64| {
+            let coder = Some(coder.into());
+            let finezip = Finezip { model: "m".into(), coder, ..Finezip::default() };
+            let mut line = line(Method::Finezip(finezip), "a", 100);
+            let schedule = format!("rolling/1 sinks=1 window={window}");
+            let language = Some(serde_json::json!({ "schedule": schedule }));
+            if let Outcome::Done(measures) = &mut line.outcome {
+                measures.finezip = Some(FinezipMeasures { language, ..Default::default() });
+            }
+            line
+        };
+        let values = |lines: &[Line]| -> Vec<String> {
+            let coders = of(Setting::Coder, &lines.iter().collect::<Vec<_>>());
+            coders[0].members.iter().map(|member| member.value.clone()).collect()
+        };
+        let mut lines = vec![with("ac", 512), with("mixer-6", 512)];
+        assert_eq!(values(&lines), ["ac", "mixer-6"]);
+        lines.push(with("mixer-9", 2048));
+        let named = ["ac, window 512", "mixer-6, window 512", "mixer-9, window 2,048"];
+        assert_eq!(values(&lines), named);
+    }
+
+    #[test]
+    fn what_has_no_number_comes_first() {
+        let with = |threads: Option<u64>| {
+            let finezip = Finezip { model: "m".into(), threads, ..Finezip::default() };
+            line(Method::Finezip(finezip), "a", 100)
+        };
+        let lines = [with(Some(4)), with(None), with(Some(1)), with(Some(2))];
+        let threads = of(Setting::Threads, &lines.iter().collect::<Vec<_>>());
+        let numbers: Vec<_> = threads[0].members.iter().map(|member| member.number).collect();
+        assert_eq!(numbers, [None, Some(1.0), Some(2.0), Some(4.0)]);
+    }
+
+    #[test]
+    fn no_model_stands_beside_the_usual_coder() {
+        let with = |model: &str, coder: Option<&str>| {
+            let coder = coder.map(Into::into);
+            let finezip = Finezip { model: model.into(), coder, ..Finezip::default() };
+            line(Method::Finezip(finezip), "a", 100)
+        };
+        let lines = [with("none", None), with("m", Some("ac")), with("m", Some(USUAL_CODER))];
+        let models = of(Setting::Model, &lines.iter().collect::<Vec<_>>());
+        assert_eq!(models.len(), 1);
+        let values: Vec<_> = models[0].members.iter().map(|member| &member.value).collect();
+        assert_eq!(values, ["none", "m"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use super::comparisons::{Comparison, Member, Setting, of};
 use super::document::Table;
-use super::tables::{adapter_bytes, is_by_its_coder, peak_bytes, speed};
+use super::tables::{adapter_bytes, is_by_its_coder, peak_bytes, speed, speeds};
 use crate::run::config::Finezip;
 use crate::run::results::Line;
 
@@ -20,10 +20,31 @@ struct Finding {
     /// What is compared, and beside what.
     base: Side,
     other: Side,
-    /// Whether `other` is smaller or larger.
-    size: Option<Ordering>,
+    /// How large `other` is beside it.
+    size: Option<Size>,
     /// Whether `other` is slower or faster.
     speed: Option<Ordering>,
+}
+
+/// An archive's size beside another's.
+#[derive(Clone, Copy)]
+enum Size {
+    Smaller,
+    Larger,
+    NoLarger,
+    /// Within 1 %.
+    Alike,
+}
+
+impl Size {
+    fn holds(self, base: u64, other: u64) -> bool {
+        match self {
+            Self::Smaller => other < base,
+            Self::Larger => other > base,
+            Self::NoLarger => other <= base,
+            Self::Alike => other.abs_diff(base) <= base / 100,
+        }
+    }
 }
 
 /// Members of a comparison.
@@ -38,6 +59,10 @@ enum Side {
     Plain,
     /// With one.
     Adapted,
+    /// Without further options.
+    NoOptions,
+    /// With this one.
+    With(&'static str),
     /// Without a model.
     NoModel,
     /// With a model, without an adapter.
@@ -48,11 +73,11 @@ const SCHEDULE: fn(&Finezip) -> Option<&str> = |finezip| finezip.schedule.as_der
 const PRECISION: fn(&Finezip) -> Option<&str> = |finezip| finezip.precision.as_deref();
 const CODER: fn(&Finezip) -> Option<&str> = |finezip| finezip.coder.as_deref();
 
-const SMALLER: Option<Ordering> = Some(Ordering::Less);
-const LARGER: Option<Ordering> = Some(Ordering::Greater);
+const SMALLER: Option<Size> = Some(Size::Smaller);
+const LARGER: Option<Size> = Some(Size::Larger);
 const FASTER: Option<Ordering> = Some(Ordering::Greater);
 
-const FINDINGS: [Finding; 11] = [
+const FINDINGS: [Finding; 13] = [
     Finding {
         text: "dynamic context is about 54 times as fast as LLMZip's fixed window, and larger (by \
                10 % with ranks)",
@@ -100,7 +125,8 @@ const FINDINGS: [Finding; 11] = [
         speed: None,
     },
     Finding {
-        text: "fine-tuning on the text makes its archive smaller, the adapter not counted",
+        text: "fine-tuning makes archives smaller, the adapter not counted (the paper: on the text \
+               itself; here: on other text of its source)",
         by_the_paper: true,
         setting: Setting::Model,
         base: Side::Plain,
@@ -109,13 +135,32 @@ const FINDINGS: [Finding; 11] = [
         speed: None,
     },
     Finding {
-        text: "8-bit weights lose next to nothing and are faster than 4-bit ones",
+        text: "8-bit weights lose next to nothing beside whole ones (within 1 %), and are faster",
+        by_the_paper: false,
+        setting: Setting::Precision,
+        base: Side::Of(PRECISION, &["f32"]),
+        other: Side::Of(PRECISION, &["", "int8"]),
+        size: Some(Size::Alike),
+        speed: FASTER,
+    },
+    Finding {
+        text: "archives of 8-bit weights are smaller than those of 4-bit ones, and faster made",
         by_the_paper: false,
         setting: Setting::Precision,
         base: Side::Of(PRECISION, &["int4"]),
         other: Side::Of(PRECISION, &["", "int8"]),
         size: SMALLER,
         speed: FASTER,
+    },
+    Finding {
+        text: "memorizing a text makes its archive no larger, the adapter counted: it is kept where \
+               it pays",
+        by_the_paper: false,
+        setting: Setting::Options,
+        base: Side::NoOptions,
+        other: Side::With("--memorize"),
+        size: Some(Size::NoLarger),
+        speed: None,
     },
     Finding {
         text: "windows that roll are smaller than chunks of the same context",
@@ -158,7 +203,7 @@ const FINDINGS: [Finding; 11] = [
 /// A row for each finding and comparison that tells of it.
 pub(crate) fn table(lines: &[&Line]) -> Option<Table> {
     let lines: Vec<&Line> = lines.iter().copied().filter(|line| is_by_its_coder(line)).collect();
-    let mut table = Table::new(&["statement", "by", "compared", "found", "same direction"]);
+    let mut table = Table::new(&["statement", "by", "compared", "found", "borne out"]);
     table.text_columns = 5;
     for finding in &FINDINGS {
         for comparison in of(finding.setting, &lines) {
@@ -190,9 +235,14 @@ impl Side {
                 values.contains(&part(finezip).unwrap_or_default())
                     && finezip.engine.as_deref().is_none_or(|engine| engine == "exact")
             }),
-            Self::Least => members.first().filter(|member| member.number.is_some()),
+            // Numbers ascend, and what has none stands before them.
+            Self::Least => members.iter().find(|member| member.number.is_some()),
             Self::Most => members.last().filter(|member| member.number.is_some()),
             Self::Adapted => by(&|finezip| finezip.adapter.is_some()),
+            Self::NoOptions => by(&|finezip| finezip.options.is_empty()),
+            Self::With(option) => {
+                by(&|finezip| finezip.options.iter().any(|given| given == option))
+            }
             Self::NoModel => by(&|finezip| !finezip.has_model()),
             // The model of the adapter where there is one.
             Self::Plain | Self::Model => {
@@ -212,24 +262,14 @@ impl Side {
     }
 }
 
-/// How much faster or slower, compressing.
-fn speeds(base: &Member<'_>, other: &Member<'_>) -> f64 {
-    let of = |member: &Member<'_>| speed(member.line, member.measures.compress.seconds);
-    of(other) / of(base)
-}
-
 impl Finding {
     /// Whether what was stated is so.
     fn verdict(&self, base: &Member<'_>, other: &Member<'_>) -> &'static str {
-        let size = other.measures.archive_bytes.cmp(&base.measures.archive_bytes);
-        let speed = speeds(base, other).total_cmp(&1.0);
-        let parts = [(self.size, size), (self.speed, speed)];
-        let stated = parts.iter().filter_map(|(stated, found)| Some(((*stated)?, *found)));
-        let (mut held, mut all) = (0, 0);
-        for (stated, found) in stated {
-            all += 1;
-            held += i32::from(stated == found);
-        }
+        let bytes = |member: &Member<'_>| member.measures.archive_bytes;
+        let size = self.size.map(|size| size.holds(bytes(base), bytes(other)));
+        let speed = self.speed.map(|speed| speeds(base, other).total_cmp(&1.0) == speed);
+        let stated: Vec<bool> = [size, speed].into_iter().flatten().collect();
+        let (held, all) = (stated.iter().filter(|&&held| held).count(), stated.len());
         match held {
             _ if held == all => "yes",
             0 => "no",
@@ -263,7 +303,8 @@ mod tests {
     use super::*;
     use crate::report::tests::line;
     use crate::run::config::Method;
-    use crate::run::results::Outcome;
+    use crate::run::grid::Grid;
+    use crate::run::results::{FinezipMeasures, Outcome};
 
     fn cell(change: impl Fn(&mut Finezip), bytes: u64, seconds: f64) -> Line {
         let mut finezip = Finezip { model: "m".into(), ..Finezip::default() };
@@ -292,11 +333,50 @@ mod tests {
         let row = |text: &str| table.rows.iter().find(|row| row[0].contains(text)).unwrap();
         // Larger, but not faster.
         assert_eq!(row("4-bit weights are 3.7")[4], "in part");
-        assert_eq!(row("8-bit weights")[4], "yes");
+        assert_eq!(row("8-bit weights lose")[4], "yes");
+        assert_eq!(row("archives of 8-bit weights")[4], "yes");
         assert_eq!(row("longer context")[4], "no");
         assert!(row("longer context")[3].starts_with("+50.0 % size, 1.00 times the speed"));
         assert_eq!(row("longer context")[2], "a: m: 64 beside 32");
-        assert_eq!(table.rows.len(), 3);
+        assert_eq!(table.rows.len(), 4);
+    }
+
+    #[test]
+    fn opening_the_model_is_no_part_of_a_speed() {
+        let precision = |name: &'static str, seconds, work_seconds| {
+            let mut line = cell(move |finezip| finezip.precision = Some(name.into()), 1, seconds);
+            if let Outcome::Done(measures) = &mut line.outcome {
+                measures.finezip = Some(FinezipMeasures { work_seconds, ..Default::default() });
+            }
+            line
+        };
+        let lines = [precision("f32", 10.0, 8.0), precision("int4", 4.0, 2.0)];
+        let table = table(&lines.iter().collect::<Vec<_>>()).unwrap();
+        assert!(table.rows[0][3].contains(" 4.00 times the speed"), "{:?}", table.rows[0]);
+    }
+
+    #[test]
+    fn sizes_are_judged_as_they_are_stated() {
+        let holds = |size: Size| [989, 990, 1000, 1010, 1011].map(|other| size.holds(1000, other));
+        assert_eq!(holds(Size::Smaller), [true, true, false, false, false]);
+        assert_eq!(holds(Size::Larger), [false, false, false, true, true]);
+        assert_eq!(holds(Size::NoLarger), [true, true, true, false, false]);
+        assert_eq!(holds(Size::Alike), [false, true, true, true, false]);
+    }
+
+    #[test]
+    fn every_built_in_grid_tells_of_every_statement() {
+        for name in ["quick", "small", "large"] {
+            let grid = Grid::open(name).unwrap();
+            let cells = grid.cells().unwrap();
+            let lines: Vec<Line> =
+                cells.iter().map(|cell| line(cell.method.clone(), &cell.input, 500)).collect();
+            let table = table(&lines.iter().collect::<Vec<_>>()).unwrap();
+            for finding in &FINDINGS {
+                let is_there = table.rows.iter().any(|row| row[0] == finding.text);
+                assert!(is_there, "{name}: {}", finding.text);
+            }
+        }
     }
 
     #[test]

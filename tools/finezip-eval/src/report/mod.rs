@@ -9,6 +9,7 @@ mod pictures;
 mod plot;
 mod tables;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,27 +18,37 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::args::{ReportArguments, TargetArguments};
+use crate::run::Text;
 use crate::run::config::Method;
+use crate::run::grid;
 use crate::run::machine::Machine;
 use crate::run::results::{self, Line};
 use crate::text::{bytes_short, grouped};
 use comparisons::Setting;
 use document::{Block, Table};
 
-/// A text with as many of our configurations has a section of its own.
+/// A text with as many methods, one of them ours, has a section of its own.
 const OWN_SECTION: usize = 3;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitCode> {
-    write(&arguments.results, &arguments.targets)?;
+    write(&arguments.results, None, &arguments.targets)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the report of files of results.
-pub(crate) fn write(results: &[PathBuf], targets: &TargetArguments) -> Result<()> {
+/// Writes the report of files of results: of all that they hold, or of the cells that have one of
+/// the keys, whose texts have the names that stand there.
+pub(crate) fn write(
+    results: &[PathBuf],
+    texts: Option<&HashMap<String, Vec<Text>>>,
+    targets: &TargetArguments,
+) -> Result<()> {
     let mut lines = Vec::new();
     for path in results {
         lines.extend(results::read(path)?);
+    }
+    if let Some(texts) = texts {
+        lines = of_keys(lines, texts);
     }
     let blocks = blocks(&latest(lines));
     let folder = plots_folder(targets);
@@ -77,8 +88,30 @@ fn relative(folder: &Path, file: &Path) -> String {
     folder.strip_prefix(beside).unwrap_or(folder).display().to_string()
 }
 
-/// Of lines of one cell by several binaries, the latest.
-fn latest(lines: Vec<Line>) -> Vec<Line> {
+/// The lines of a grid's cells, under every name that it has for their texts.
+fn of_keys(lines: Vec<Line>, texts: &HashMap<String, Vec<Text>>) -> Vec<Line> {
+    let of_grid = lines.into_iter().flat_map(|line| {
+        let inputs = texts.get(&line.key).into_iter().flatten();
+        inputs.map(|input| Line { input: input.clone(), ..line.clone() }).collect::<Vec<_>>()
+    });
+    of_grid.collect()
+}
+
+/// Of lines of one cell by several binaries, the latest. Grids call different texts by one name:
+/// of those, too, the latest, since what stands under one name is compared.
+fn latest(mut lines: Vec<Line>) -> Vec<Line> {
+    let mut newest: HashMap<(Machine, String), (bool, u64, String)> = HashMap::new();
+    let name_of = |line: &Line| (line.machine.clone(), line.input.name.clone());
+    for line in &lines {
+        // A text that was not there has no hash, and gives way to one that was.
+        let hash = line.input.sha256.clone();
+        let found = (!hash.is_empty(), line.unix_time, hash);
+        let kept = newest.entry(name_of(line)).or_insert_with(|| found.clone());
+        if (kept.0, kept.1) <= (found.0, found.1) {
+            *kept = found;
+        }
+    }
+    lines.retain(|line| newest.get(&name_of(line)).is_some_and(|kept| kept.2 == line.input.sha256));
     let mut kept: Vec<Line> = Vec::new();
     for line in lines {
         let same = |other: &&mut Line| {
@@ -139,13 +172,21 @@ fn sections(blocks: &mut Vec<Block>, machine: &Machine, lines: &[&Line], prefix:
     if let Some(table) = tables::of_distributions(lines) {
         blocks.push(Block::Heading(2, "The model's distributions".into()));
         blocks.push(Block::Table(table));
-        let picture = pictures::positions(format!("{prefix}positions"), lines);
-        blocks.extend(picture.map(Block::Picture));
+        blocks.extend(pictures::positions(prefix, lines).into_iter().map(Block::Picture));
     }
     if let Some(table) = tables::of_failures(lines) {
         blocks.push(Block::Heading(2, "Cells that failed".into()));
         blocks.push(Block::Table(table));
     }
+}
+
+/// What is said where texts are short beside what every archive of zpaq holds.
+const JOURNAL: &str = "An archive of zpaq is a journal, which takes some 0.9 KB beside the text's \
+    code: that is a large part of it where texts are as short as some of these.";
+
+fn is_mostly_journal(line: &Line) -> bool {
+    let is_zpaq = matches!(&line.method, Method::Command { name, .. } if name.starts_with("zpaq"));
+    is_zpaq && line.input.bytes < 50_000 && line.measures().is_some()
 }
 
 /// Every text with all methods, the plainest settings.
@@ -160,12 +201,15 @@ fn texts(blocks: &mut Vec<Block>, lines: &[&Line], prefix: &str) {
     if let Some(table) = tables::of_texts(&plain) {
         blocks.push(Block::Heading(2, "Bits a byte by text".into()));
         blocks.push(Block::Table(table));
+        if plain.iter().any(|line| is_mostly_journal(line)) {
+            blocks.push(Block::Paragraph(JOURNAL.into()));
+        }
     }
     for name in names {
-        let of_text: Vec<&Line> =
-            plain.iter().copied().filter(|line| line.input.name == name).collect();
-        let ours = |line: &&&Line| line.method.finezip().is_some() && line.measures().is_some();
-        if of_text.iter().filter(ours).count() < OWN_SECTION {
+        let is_of_text = |line: &&Line| line.input.name == name && line.measures().is_some();
+        let of_text: Vec<&Line> = plain.iter().copied().filter(is_of_text).collect();
+        let has_ours = of_text.iter().any(|line| line.method.finezip().is_some());
+        if of_text.len() < OWN_SECTION || !has_ours {
             continue;
         }
         let bytes = of_text.first().map_or(0, |line| line.input.bytes);
@@ -206,18 +250,49 @@ fn conditions(machine: &Machine, lines: &[&Line]) -> String {
     } else {
         String::new()
     };
+    let is_ideal = |line: &&&Line| matches!(line.method, Method::Ideal(_));
+    let apart = match lines.iter().filter(is_ideal).count() {
+        0 => String::new(),
+        count => format!(
+            ", but for {} that measure the model's distributions and are not decompressed",
+            grouped(count as u64)
+        ),
+    };
+    let floor = lines.iter().filter_map(|line| line.floor_bytes).max();
+    let floor = floor.map_or_else(String::new, |bytes| {
+        format!(
+            " Peaks are at least that of the process that started the others, here up to {}.",
+            bytes_short(bytes)
+        )
+    });
     format!(
         "{}, {} cores{memory}, {}. {} cells, {} of them failed; each ran in processes of its own, \
-         and what came back was compared with the text byte for byte. Times are of whole \
-         processes, opening the model included, each {repeats}; tokens/s leave the start out. \
-         Sizes are of whole archives, models not counted, and ratios are archive by text. KB are \
-         1,000 bytes.{marked}",
+         and what came back was compared with the text byte for byte{apart}. Times are of whole \
+         processes, opening the model included, each {repeats}; tokens/s leave the start out, and \
+         so do speeds of one of ours beside another of ours, but for the way back. Sizes are of \
+         whole archives, models not counted, and ratios are archive by text. KB are 1,000 bytes.{floor}{marked}{}",
         machine.processor,
         machine.cores,
         machine.system,
         grouped(lines.len() as u64),
         lines.len() - done,
+        absent(lines),
     )
+}
+
+/// The programs of the PATH that have no cell, in a sentence.
+fn absent(lines: &[&Line]) -> String {
+    let is_there = |name: &String| {
+        let of_name =
+            |line: &&Line| matches!(&line.method, Method::Command { name: of, .. } if of == name);
+        lines.iter().any(of_name)
+    };
+    let mut names = grid::known_commands();
+    names.retain(|name| !is_there(name));
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(" Without a cell, as not on the PATH or not asked for: {}.", names.join(", "))
 }
 
 /// The binaries measured, and how often.
@@ -242,7 +317,7 @@ fn binaries(lines: &[&Line]) -> Table {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::run::Text;
+    use crate::run::config::Finezip;
     use crate::run::results::{Measures, Outcome, Tool};
 
     /// A cell that went well.
@@ -255,6 +330,7 @@ pub(crate) mod tests {
             tool: Tool { name: "t".into(), version: None, sha256: "0123456789abcdef0".into() },
             machine: Machine::default(),
             weights: std::collections::BTreeMap::new(),
+            floor_bytes: None,
             unix_time: 1,
             outcome: Outcome::Done(Box::new(measures)),
         }
@@ -268,6 +344,66 @@ pub(crate) mod tests {
         newer.key = "other binary".into();
         let kept = latest(vec![newer.clone(), line(peer(), "a", 7), line(peer(), "b", 7)]);
         assert_eq!(kept, [newer, line(peer(), "b", 7)]);
+    }
+
+    #[test]
+    fn conditions_tell_what_was_not_compared_and_what_was_not_there() {
+        let finezip = Finezip { model: "m".into(), ..Finezip::default() };
+        let lines = [
+            line(Method::Finezip(finezip.clone()), "a", 5),
+            line(Method::Ideal(finezip.distributions()), "a", 5),
+        ];
+        let said = conditions(&Machine::default(), &lines.iter().collect::<Vec<_>>());
+        assert!(said.contains("2 cells, 0 of them failed"), "{said}");
+        assert!(said.contains("byte for byte, but for 1 that measure"), "{said}");
+        assert!(said.contains("Without a cell") && said.contains("zpaq-m5"), "{said}");
+    }
+
+    #[test]
+    fn texts_of_one_name_do_not_mix() {
+        let peer = |name: &str| Method::Peer { name: name.into() };
+        let mut short = line(peer("zlib-9"), "a", 5);
+        let mut missing = line(peer("xz-9e"), "a", 5);
+        (missing.input.sha256, missing.unix_time) = (String::new(), 9);
+        let mut long = line(peer("zstd-19"), "a", 50);
+        (long.input.sha256, long.unix_time) = ("longer".into(), 2);
+        let lines = [short.clone(), missing, long.clone()];
+        assert_eq!(latest(lines.to_vec()), [long.clone()]);
+        // Under the names that the grid has now.
+        let names = ["b", "c"].map(|name| Text { name: name.into(), ..short.input.clone() });
+        let keys = HashMap::from([(short.key.clone(), names.to_vec())]);
+        let found = of_keys(lines.to_vec(), &keys);
+        short.input.name = "c".into();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1], short);
+    }
+
+    #[test]
+    fn a_text_beside_peers_has_a_table_with_times() {
+        let peer = |name: &str, text| line(Method::Peer { name: name.into() }, text, 5);
+        let ours = |text| {
+            line(Method::Finezip(Finezip { model: "none".into(), ..Finezip::default() }), text, 4)
+        };
+        let lines = [
+            peer("zlib-9", "peers alone"),
+            peer("xz-9e", "peers alone"),
+            peer("zstd-19", "peers alone"),
+            peer("zlib-9", "ours too"),
+            peer("xz-9e", "ours too"),
+            ours("ours too"),
+            peer("zlib-9", "two"),
+            ours("two"),
+        ];
+        let mut blocks = Vec::new();
+        texts(&mut blocks, &lines.iter().collect::<Vec<_>>(), "");
+        let headings: Vec<&str> = blocks
+            .iter()
+            .filter_map(|block| match block {
+                Block::Heading(_, text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(headings, ["Bits a byte by text", "ours too (1 KB)"]);
     }
 
     #[test]

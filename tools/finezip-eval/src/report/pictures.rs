@@ -1,12 +1,13 @@
 //! The plots of a report.
 
 use super::comparisons::{Comparison, Setting};
+use super::file_name;
 use super::plot::{Axis, Bars, Chart, Picture, Points, Series, front_of};
 use super::tables::{
     adapter_bytes, bits_per_byte, distributions, label, model_text, peak_bytes, speed,
 };
 use crate::run::config::Method;
-use crate::run::results::{Line, Measures};
+use crate::run::results::{Line, Measures, Position};
 
 /// The looks of the three families of methods.
 const FINEZIP_LOOK: usize = 0;
@@ -193,40 +194,107 @@ fn adapters(comparisons: &[Comparison<'_>]) -> Option<Picture> {
     })
 }
 
-/// What a token costs by its place since its lane was emptied.
-pub(crate) fn positions(name: String, lines: &[&Line]) -> Option<Picture> {
-    let series: Vec<Series> = lines
-        .iter()
-        .filter_map(|line| Some((line, distributions(line)?)))
-        .enumerate()
-        .map(|(look, (line, measured))| Series {
-            label: format!("{}: {}", line.input.name, model_text(line)),
-            // The first place cannot stand on a logarithmic axis; it has the start token alone.
-            points: measured
-                .positions
-                .iter()
-                .filter(|position| position.from > 0 && position.tokens > 0)
-                .map(|position| {
-                    (position.from as f64, position.ideal_bits / position.tokens as f64)
-                })
-                .collect(),
-            joined: true,
-            look,
-        })
-        .filter(|series| series.points.len() > 1)
-        .collect();
-    if series.is_empty() {
-        return None;
+/// Series that a plot of positions has at most, so that they can be told apart.
+const MOST_SERIES: usize = 7;
+
+/// What a token costs by its place since its lane was emptied: the texts at the usual context
+/// beside each other, and of each text the other contexts.
+pub(crate) fn positions(prefix: &str, lines: &[&Line]) -> Vec<Picture> {
+    let mut usual: Vec<Series> = Vec::new();
+    let mut of_texts: Vec<(&str, Vec<Series>)> = Vec::new();
+    for line in lines {
+        let (Method::Ideal(finezip), Some(measured)) = (&line.method, distributions(line)) else {
+            continue;
+        };
+        let points = places(&measured.positions);
+        if points.len() < 2 {
+            continue;
+        }
+        let series = |label| Series { label, points, joined: true, look: 0 };
+        let name = line.input.name.as_str();
+        if finezip.context.is_none() {
+            usual.push(series(format!("{name}: {}", model_text(line))));
+            continue;
+        }
+        let series = series(model_text(line));
+        match of_texts.iter_mut().find(|(text, _)| *text == name) {
+            Some((_, all)) => all.push(series),
+            None => of_texts.push((name, vec![series])),
+        }
     }
-    Some(Picture {
-        name,
-        title: "Cost of a token by its place in its lane".into(),
+    let title = "Cost of a token by its place in its lane";
+    let mut pictures = in_parts(&format!("{prefix}positions"), title, usual);
+    for (text, series) in of_texts {
+        let name = format!("{prefix}positions-of-{}", file_name(text));
+        pictures.extend(in_parts(&name, &format!("{title}: {text} by context"), series));
+    }
+    pictures
+}
+
+/// Bits a token by the first place of a range.
+fn places(positions: &[Position]) -> Vec<(f64, f64)> {
+    // The first place cannot stand on a logarithmic axis; it has the start token alone.
+    let is_shown = |position: &&Position| position.from > 0 && position.tokens > 0;
+    let point =
+        |position: &Position| (position.from as f64, position.ideal_bits / position.tokens as f64);
+    positions.iter().filter(is_shown).map(point).collect()
+}
+
+/// Plots of a few series each.
+fn in_parts(name: &str, title: &str, series: Vec<Series>) -> Vec<Picture> {
+    let part = |(number, part): (usize, &[Series])| Picture {
+        name: if number == 0 { name.to_owned() } else { format!("{name}-{}", number + 1) },
+        title: title.to_owned(),
         chart: Chart::Points(Points {
             x: Axis { ticks_at_points: true, ..axis("tokens before it, from", true) },
             y: axis("bits a token", false),
-            series,
+            series: part
+                .iter()
+                .enumerate()
+                .map(|(look, series)| Series { look, ..series.clone() })
+                .collect(),
             front: Vec::new(),
             numbered: false,
         }),
-    })
+    };
+    series.chunks(MOST_SERIES).enumerate().map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::line;
+    use crate::run::config::Finezip;
+    use crate::run::results::{Distributions, FinezipMeasures, Outcome};
+
+    #[test]
+    fn positions_are_drawn_a_few_at_a_time() {
+        let ideal = |text: &str, context| {
+            let finezip = Finezip { model: "m".into(), context, ..Finezip::default() };
+            let mut line = line(Method::Ideal(finezip), text, 1);
+            let at = |from| Position { from, tokens: 1, ideal_bits: 3.0 };
+            let measured = Distributions {
+                tokens: 3,
+                ideal_bytes: 1.0,
+                positions: [0, 1, 2].map(at).into(),
+                ..Distributions::default()
+            };
+            if let Outcome::Done(measures) = &mut line.outcome {
+                let distributions = Some(measured);
+                measures.finezip = Some(FinezipMeasures { distributions, ..Default::default() });
+            }
+            line
+        };
+        let mut lines: Vec<Line> = (0..9).map(|text| ideal(&format!("t{text}"), None)).collect();
+        lines.extend([64, 128].map(|context| ideal("t1", Some(context))));
+        let pictures = positions("", &lines.iter().collect::<Vec<_>>());
+        let shown: Vec<(&str, usize)> = pictures
+            .iter()
+            .map(|picture| match &picture.chart {
+                Chart::Points(points) => (picture.name.as_str(), points.series.len()),
+                Chart::Bars(_) => (picture.name.as_str(), 0),
+            })
+            .collect();
+        assert_eq!(shown, [("positions", 7), ("positions-2", 2), ("positions-of-t1", 2)]);
+    }
 }

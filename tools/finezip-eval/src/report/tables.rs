@@ -1,6 +1,6 @@
 //! The tables of a report.
 
-use super::comparisons::{Comparison, Setting};
+use super::comparisons::{Comparison, Member, Setting};
 use super::document::Table;
 use crate::run::config::Method;
 use crate::run::results::{Distributions, Line, Measures, Outcome};
@@ -14,6 +14,21 @@ pub(crate) fn bits_per_byte(line: &Line, measures: &Measures) -> f64 {
 /// Thousands of bytes of text a second.
 pub(crate) fn speed(line: &Line, seconds: f64) -> f64 {
     line.input.bytes as f64 / seconds.max(1e-9) / 1e3
+}
+
+/// How much faster or slower one compresses than another: without starting and opening the model,
+/// where both tell how long that took.
+pub(crate) fn speeds(base: &Member<'_>, other: &Member<'_>) -> f64 {
+    let of = |member: &Member<'_>, seconds| speed(member.line, seconds);
+    match (work_seconds(base.measures), work_seconds(other.measures)) {
+        (Some(before), Some(after)) => of(other, after) / of(base, before),
+        _ => of(other, other.measures.compress.seconds) / of(base, base.measures.compress.seconds),
+    }
+}
+
+fn work_seconds(measures: &Measures) -> Option<f64> {
+    let told = measures.finezip.as_ref()?;
+    Some(told.work_seconds).filter(|seconds| *seconds > 0.0)
 }
 
 /// Whether a line is of the kind that tables of all methods show: nothing set but model,
@@ -123,7 +138,8 @@ fn megabytes(measures: &Measures) -> String {
 /// Bits a byte of each method that was run on several texts.
 pub(crate) fn of_texts(lines: &[&Line]) -> Option<Table> {
     let (mut texts, mut methods): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
-    for line in lines.iter().filter(|line| line.measures().is_some()) {
+    let done = || lines.iter().filter(|line| line.measures().is_some());
+    for line in done() {
         if !texts.contains(&line.input.name.as_str()) {
             texts.push(&line.input.name);
         }
@@ -138,9 +154,8 @@ pub(crate) fn of_texts(lines: &[&Line]) -> Option<Table> {
     let mut table = Table::new(&[&["method"][..], &texts].concat());
     for method in methods {
         let found = |text: &&str| {
-            let line = lines
-                .iter()
-                .find(|line| line.input.name == **text && line.method.label() == method)?;
+            let line =
+                done().find(|line| line.input.name == **text && line.method.label() == method)?;
             let mark = (!is_by_its_coder(line)).then_some(NOT_ITS_CODER);
             let bits = bits_per_byte(line, line.measures()?);
             Some(format!("{bits:.3}{}", mark.map(String::from).unwrap_or_default()))
@@ -175,7 +190,6 @@ pub(crate) fn of_comparison(setting: Setting, comparison: &Comparison<'_>) -> Ta
     ]);
     let mut table = Table::new(&head);
     let Some(first) = comparison.members.first() else { return table };
-    let first_speed = speed(first.line, first.measures.compress.seconds);
     let first_bytes = first.measures.archive_bytes.max(1) as f64;
     for member in &comparison.members {
         let (line, measures) = (member.line, member.measures);
@@ -191,7 +205,7 @@ pub(crate) fn of_comparison(setting: Setting, comparison: &Comparison<'_>) -> Ta
             row.push(percent(measures.archive_bytes + adapter));
         }
         row.extend(times(line, measures));
-        row.push(three_digits(speed(line, measures.compress.seconds) / first_speed));
+        row.push(three_digits(speeds(first, member)));
         row.push(tokens_per_second(measures));
         row.push(megabytes(measures));
         table.rows.push(row);
@@ -259,4 +273,20 @@ pub(crate) fn of_failures(lines: &[&Line]) -> Option<Table> {
         }
     }
     (!table.rows.is_empty()).then_some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::line;
+
+    #[test]
+    fn a_failure_takes_no_figure_s_place() {
+        let peer = |text| line(Method::Peer { name: "zlib-9".into() }, text, 125);
+        let mut failed = peer("a");
+        failed.outcome = Outcome::Failed { error: "lost".into() };
+        let lines = [failed, peer("a"), peer("b")];
+        let table = of_texts(&lines.iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(table.rows, [["zlib-9", "1.000", "1.000"]]);
+    }
 }

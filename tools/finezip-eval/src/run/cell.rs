@@ -47,35 +47,39 @@ impl Bench {
     }
 
     /// Compresses with `there` to `archive`, decompresses with `back`, and compares; the median
-    /// costs, and the last archive.
+    /// costs, the last archive, and the statistics of the run that took the median time, if there
+    /// are any.
     fn round_trips(
         &self,
         input: &Path,
         archive: &Path,
         there: &Job,
         back: &Job,
-    ) -> Result<Measures> {
-        let output = self.path("output");
+    ) -> Result<(Measures, Vec<u8>)> {
+        let (output, statistics) = (self.path("output"), self.path("statistics"));
         let (mut compress, mut decompress) = (Vec::new(), Vec::new());
         for _ in 0..self.repeats {
-            for leftover in [archive, &output] {
+            for leftover in [archive, &output, &statistics] {
                 if leftover.exists() {
                     fs::remove_file(leftover)?;
                 }
             }
-            compress.push(self.once(there).context("compressing")?);
-            decompress.push(self.once(back).context("decompressing")?);
+            let cost = self.once(there).context("compressing")?;
+            compress.push((cost, fs::read(&statistics).unwrap_or_default()));
+            decompress.push((self.once(back).context("decompressing")?, ()));
             compare(input, &output)?;
         }
         let (archive_sha256, archive_bytes) = hash_file(archive).context("the archive")?;
-        Ok(Measures {
+        let (compress, told) = median(compress).context("no run")?;
+        let measures = Measures {
             archive_bytes,
             archive_sha256,
-            compress: median(compress),
-            decompress: Some(median(decompress)),
+            compress,
+            decompress: median(decompress).map(|(cost, ())| cost),
             repeats: self.repeats,
             finezip: None,
-        })
+        };
+        Ok((measures, told))
     }
 
     fn compress_job(&self, finezip: &Finezip, input: &Path) -> Job {
@@ -100,10 +104,11 @@ impl Bench {
         }
         let back = back.argument(self.path("archive"));
         let there = self.compress_job(finezip, input);
-        let mut measures = self.round_trips(input, &self.path("archive"), &there, &back)?;
+        let (mut measures, statistics) =
+            self.round_trips(input, &self.path("archive"), &there, &back)?;
         let adapter_bytes =
             finezip.adapter.as_deref().map(Path::new).map(weight_bytes).transpose()?;
-        measures.finezip = Some(FinezipMeasures { adapter_bytes, ..self.told()? });
+        measures.finezip = Some(FinezipMeasures { adapter_bytes, ..self.told(&statistics)? });
         Ok(measures)
     }
 
@@ -112,7 +117,7 @@ impl Bench {
         let job = self.compress_job(finezip, input).argument("--ideal");
         let compress = self.once(&job)?;
         let (archive_sha256, archive_bytes) = hash_file(&self.path("archive"))?;
-        let told = self.told()?;
+        let told = self.told(&fs::read(self.path("statistics")).context("--statistics")?)?;
         Ok(Measures {
             archive_bytes,
             archive_sha256,
@@ -123,8 +128,8 @@ impl Bench {
         })
     }
 
-    /// What finezip-cli tells of the archive and of the last run.
-    fn told(&self) -> Result<FinezipMeasures> {
+    /// What finezip-cli tells of the archive, and of a run by its statistics.
+    fn told(&self, statistics: &[u8]) -> Result<FinezipMeasures> {
         let list = self.path("list");
         let job = Job {
             stdout: Some(list.clone()),
@@ -143,8 +148,7 @@ impl Bench {
                 told.lanes = told.lanes.or(frame["lanes"].as_u64());
             }
         }
-        let statistics: Value =
-            serde_json::from_slice(&fs::read(self.path("statistics"))?).context("--statistics")?;
+        let statistics: Value = serde_json::from_slice(statistics).context("--statistics")?;
         let seconds = |key: &str| statistics[key].as_f64().unwrap_or(f64::NAN);
         told.work_seconds = seconds("seconds");
         told.engine_seconds = seconds("engine_seconds");
@@ -163,7 +167,7 @@ impl Bench {
         let archive = self.path("archive");
         let there = job("compress", input, "archive");
         let back = job("decompress", &archive, "output");
-        self.round_trips(input, &archive, &there, &back)
+        Ok(self.round_trips(input, &archive, &there, &back)?.0)
     }
 
     fn command(&self, lines: &CommandLines, input: &Path) -> Result<Measures> {
@@ -187,7 +191,7 @@ impl Bench {
         };
         let there = job(&lines.compress, input, &archive);
         let back = job(&lines.decompress, &archive, &output);
-        self.round_trips(input, &archive, &there, &back)
+        Ok(self.round_trips(input, &archive, &there, &back)?.0)
     }
 
     fn model_path(&self, name: &str) -> Result<PathBuf> {
@@ -227,10 +231,11 @@ fn replaced(argument: &str, places: &[(&str, &Path)]) -> String {
     })
 }
 
-/// The run whose wall clock is the median, the lower one of two.
-fn median(mut costs: Vec<Cost>) -> Cost {
-    costs.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
-    costs.get(costs.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+/// The run whose wall clock is the median, the lower one of two, with what belongs to it.
+fn median<T>(mut runs: Vec<(Cost, T)>) -> Option<(Cost, T)> {
+    runs.sort_by(|(one, _), (other, _)| one.seconds.total_cmp(&other.seconds));
+    let middle = runs.len().saturating_sub(1) / 2;
+    runs.into_iter().nth(middle)
 }
 
 #[cfg(test)]
@@ -238,11 +243,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle_one() {
-        let cost = |seconds| Cost { seconds, ..Cost::default() };
-        assert_eq!(median(vec![cost(3.0), cost(1.0), cost(2.0)]), cost(2.0));
-        assert_eq!(median(vec![cost(2.0), cost(1.0)]), cost(1.0));
-        assert_eq!(median(vec![cost(2.0)]), cost(2.0));
+    fn the_median_is_the_middle_one_and_keeps_what_is_its_own() {
+        let run = |seconds, own| (Cost { seconds, ..Cost::default() }, own);
+        assert_eq!(median(vec![run(3.0, 'a'), run(1.0, 'b'), run(2.0, 'c')]), Some(run(2.0, 'c')));
+        assert_eq!(median(vec![run(2.0, 'a'), run(1.0, 'b')]), Some(run(1.0, 'b')));
+        assert_eq!(median(vec![run(2.0, 'a')]), Some(run(2.0, 'a')));
+        assert_eq!(median::<()>(Vec::new()), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The wall clock starts before the process does and stops when it has ended. CPU time and peak
 //! memory are the kernel's, for the process and what it waited for. On Linux the peak is never
-//! less than this tool's own at that time, which is why this tool holds no text in memory.
+//! less than the most that this tool ever had up to then, which is why it holds no text in memory
+//! and fetches in another process; results say how much that was.
 
 use std::ffi::OsString;
 use std::fs::{self, File};

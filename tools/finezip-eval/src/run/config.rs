@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// The coder that finezip-cli takes where none is named.
+pub(crate) const USUAL_CODER: &str = "mixer-6";
+
 /// What compresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -32,7 +35,7 @@ pub(crate) enum Method {
 pub(crate) struct Finezip {
     /// A name, a path, or `none`.
     pub(crate) model: String,
-    /// A folder with an adapter.
+    /// An adapter: one that the grid makes, by its name there, or a folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) adapter: Option<String>,
     /// `exact` or `candle`.
@@ -104,10 +107,9 @@ impl Finezip {
         Self { coder: Some("ac".into()), ..self.clone() }
     }
 
-    /// What is named by path, so that its content is not said by its name.
-    pub(crate) fn paths(&self) -> Vec<&str> {
-        let model = Some(self.model.as_str()).filter(|model| self.has_model() && is_path(model));
-        model.into_iter().chain(self.adapter.as_deref()).collect()
+    /// The model's path, if it is named by one, so that its content is not said by its name.
+    pub(crate) fn model_path(&self) -> Option<&str> {
+        Some(self.model.as_str()).filter(|model| self.has_model() && is_path(model))
     }
 
     /// Whether a language model takes part.
@@ -179,6 +181,14 @@ impl Method {
             Self::Peer { name } | Self::Command { name, .. } => name.clone(),
             Self::Ideal(finezip) => format!("ideal {}", finezip.label()),
             Self::Finezip(finezip) => finezip.label(),
+        }
+    }
+
+    /// The configuration of finezip, whatever is measured of it.
+    pub(crate) fn configuration(&self) -> Option<&Finezip> {
+        match self {
+            Self::Finezip(finezip) | Self::Ideal(finezip) => Some(finezip),
+            Self::Peer { .. } | Self::Command { .. } => None,
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::config::{CommandLines, Finezip, Method};
 use super::peers;
+use crate::text::bytes_short;
 
 /// The grids that are built in, by name.
 const BUILT_IN: [(&str, &str); 3] = [
@@ -18,6 +19,13 @@ const BUILT_IN: [(&str, &str); 3] = [
 
 /// Programs of the PATH that are known without a grid's saying so.
 const COMMANDS: &str = include_str!("../../grids/commands.toml");
+
+/// The names of the programs of the PATH that are known.
+pub(crate) fn known_commands() -> Vec<String> {
+    // A test reads it, so that there is no failure to tell of.
+    let known: BTreeMap<String, CommandLines> = toml::from_str(COMMANDS).unwrap_or_default();
+    known.into_keys().collect()
+}
 
 /// A grid as it is written.
 #[derive(Debug, Deserialize)]
@@ -108,13 +116,21 @@ impl Input {
         one.into_iter().chain(self.files.iter().map(String::as_str))
     }
 
-    /// The files in a few words.
+    /// What it is the start of, in a few words: inputs of one source differ in length alone.
     pub(crate) fn source(&self) -> String {
-        match self.files.split_first() {
+        let mut source = match self.files.split_first() {
             None => self.file.clone(),
             Some((first, [])) => first.clone(),
             Some((first, rest)) => format!("{first} and {} more", rest.len()),
+        };
+        // Of one file, a length is a length; of several, it decides what they are a mixture of.
+        if let Some(bytes) = self.bytes_each.filter(|_| self.files.len() > 1) {
+            source.push_str(&format!(", {} of each", bytes_short(bytes)));
         }
+        if self.skip > 0 {
+            source.push_str(&format!(", from {}", bytes_short(self.skip)));
+        }
+        source
     }
 }
 
@@ -378,6 +394,23 @@ mod tests {
             let error = format!("{:#}", Grid::parse(&text).unwrap_err());
             assert!(error.contains(said), "{said}: {error}");
         }
+    }
+
+    #[test]
+    fn sources_are_one_where_only_the_length_differs() {
+        let one = |skip, bytes| Input { file: "a".into(), skip, bytes, ..Input::default() };
+        assert_eq!(one(0, Some(10)).source(), one(0, None).source());
+        assert_ne!(one(5, None).source(), one(0, None).source());
+        let files = vec!["a".to_owned(), "b".to_owned()];
+        let joined = Input { files, ..Input::default() };
+        let starts = Input { bytes_each: Some(14_000), ..joined.clone() };
+        assert_eq!(joined.source(), "a and 1 more");
+        assert_eq!(starts.source(), "a and 1 more, 14 KB of each");
+    }
+
+    #[test]
+    fn programs_of_the_path_are_known() {
+        assert!(known_commands().contains(&"zpaq-m5".to_owned()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::text::hex;
 pub(crate) struct Text {
     /// Its name in the grid.
     pub(crate) name: String,
-    /// The file it is, or is the start of.
+    /// What it is, or is the start of: a file, or several joined.
     pub(crate) file: String,
     /// Its length.
     pub(crate) bytes: u64,
@@ -135,7 +135,7 @@ mod tests {
         let joined = Input { files, bytes_each: Some(5), bytes: Some(8), ..Input::default() };
         let text = prepare("a", &joined, &data, &to).unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"some  an");
-        assert_eq!(text.file, "file and 1 more");
+        assert_eq!(text.file, "file and 1 more, 5 B of each");
         let later = Input { skip: 5, ..input(None, None) };
         prepare("a", &later, &data, &to).unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"text");

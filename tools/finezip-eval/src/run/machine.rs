@@ -37,3 +37,27 @@ impl Machine {
         }
     }
 }
+
+/// The most memory that this process ever had, in bytes, where the system tells it: the kernel
+/// counts it as part of every process that is started from here.
+pub(crate) fn own_peak_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find(|line| line.starts_with("VmHWM"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_the_highest_so_far() {
+        let before = own_peak_bytes().unwrap();
+        assert!(before > 500_000, "{before}");
+        let pages = vec![1_u8; 100_000_000];
+        assert!(pages.iter().all(|&byte| byte == 1));
+        drop(pages);
+        assert!(own_peak_bytes().unwrap() > 100_000_000);
+    }
+}

@@ -3,7 +3,7 @@
 mod cell;
 mod child;
 pub(crate) mod config;
-mod grid;
+pub(crate) mod grid;
 mod inputs;
 pub(crate) mod machine;
 pub(crate) mod peers;
@@ -20,18 +20,22 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::args::RunArguments;
-use crate::text::three_digits;
+use crate::text::{bytes_short, three_digits};
 use cell::Bench;
 use child::Job;
-use config::{CommandLines, Method};
+use config::{CommandLines, Finezip, Method};
 use grid::{Cell, Grid};
 pub(crate) use inputs::{Text, hash_file};
 use machine::Machine;
 use results::{Line, Outcome, Results, Tool, key};
-use training::Trainer;
+use training::{Adapters, Trainer};
 
 /// The exit code where something failed and the rest was done.
 pub(crate) const PARTLY: u8 = 3;
+
+/// The memory that this tool may have had before cells begin: programs smaller than that are
+/// measured too large.
+const MOST_OWN_BYTES: u64 = 20_000_000;
 
 /// The files that a grid's inputs are made of.
 pub(crate) fn files_of(grid: &str) -> Result<BTreeSet<String>> {
@@ -40,11 +44,24 @@ pub(crate) fn files_of(grid: &str) -> Result<BTreeSet<String>> {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
+    Ok(work(arguments)?.code)
+}
+
+/// What came of a grid.
+pub(crate) struct Worked {
+    /// How it went.
+    pub(crate) code: ExitCode,
+    /// The texts of all its cells, run now or not, by the cells' keys. One text may have two names.
+    pub(crate) texts: HashMap<String, Vec<Text>>,
+}
+
+/// Works through a grid.
+pub(crate) fn work(arguments: &RunArguments) -> Result<Worked> {
     let grid = Grid::open(&arguments.grid)?;
-    let mut cells = grid.cells()?;
-    if let Some(text) = &arguments.only {
-        cells.retain(|cell| describe(cell).contains(text.as_str()));
-    }
+    let cells = grid.cells()?;
+    let is_asked = |cell: &Cell| {
+        arguments.only.as_ref().is_none_or(|text| describe(cell).contains(text.as_str()))
+    };
     let repeats = arguments.repeats.unwrap_or(grid.repeats);
     ensure!(repeats > 0, "--repeats is at least 1, 0 was given");
     let temporary = match &arguments.work {
@@ -72,15 +89,17 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         timeout: bench.timeout,
         makes: !arguments.dry_run,
     };
-    trainer.supply(&grid, &mut cells);
+    let asked: Vec<bool> = cells.iter().map(is_asked).collect();
+    let adapters = trainer.supply(&grid, &cells, &asked);
     let mut session = Session {
         texts: prepare_texts(&grid, &cells, arguments, temporary.path())?,
         tools: Tools::default(),
         hashes: Hashes::default(),
         machine: Machine::this(),
+        adapters,
         bench,
     };
-    session.work(arguments, &grid, &cells)
+    session.work(arguments, &grid, &cells, &asked)
 }
 
 /// All that stays the same from cell to cell.
@@ -90,26 +109,44 @@ struct Session {
     tools: Tools,
     hashes: Hashes,
     machine: Machine,
+    adapters: Adapters,
 }
 
 impl Session {
-    fn work(&mut self, arguments: &RunArguments, grid: &Grid, cells: &[Cell]) -> Result<ExitCode> {
+    fn work(
+        &mut self,
+        arguments: &RunArguments,
+        grid: &Grid,
+        cells: &[Cell],
+        asked: &[bool],
+    ) -> Result<Worked> {
         let earlier = if arguments.results.exists() {
             results::read(&arguments.results)?
         } else {
             Vec::new()
         };
-        let settled: HashSet<&str> = earlier
+        // Whether each cell that is settled failed.
+        let settled: HashMap<&str, bool> = earlier
             .iter()
             .filter(|line| line.measures().is_some() || !arguments.retry)
-            .map(|line| line.key.as_str())
+            .map(|line| (line.key.as_str(), line.measures().is_none()))
             .collect();
         let mut tally = Tally::default();
-        let mut open = Vec::new();
-        for cell in cells {
-            match self.identify(cell)? {
+        let (mut open, mut keys) = (Vec::new(), HashSet::new());
+        let mut texts: HashMap<String, Vec<Text>> = HashMap::new();
+        for (cell, &asked) in cells.iter().zip(asked) {
+            let line = self.identify(cell)?;
+            if let Some(line) = &line {
+                texts.entry(line.key.clone()).or_default().push(line.input.clone());
+            }
+            match line {
+                _ if !asked => {}
                 None => tally.absent.push(describe(cell)),
-                Some(line) if settled.contains(line.key.as_str()) => tally.settled += 1,
+                Some(line) if settled.contains_key(line.key.as_str()) => {
+                    tally.settled += 1;
+                    tally.failed_before += usize::from(settled[line.key.as_str()]);
+                }
+                Some(line) if !keys.insert(line.key.clone()) => tally.settled += 1,
                 Some(line) => open.push((cell, line)),
             }
         }
@@ -120,8 +157,15 @@ impl Session {
         } else {
             let mut results = Results::open(&arguments.results)?;
             self.warm_up(grid, &open);
+            if let Some(peak) = machine::own_peak_bytes().filter(|&peak| peak > MOST_OWN_BYTES) {
+                say(format_args!(
+                    "this tool has had {} of memory: smaller peaks are measured as large as that",
+                    bytes_short(peak)
+                ));
+            }
             for (number, (cell, mut line)) in open.into_iter().enumerate() {
                 let begun = Instant::now();
+                line.floor_bytes = machine::own_peak_bytes();
                 line.outcome = self.outcome(cell);
                 line.unix_time =
                     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -136,7 +180,7 @@ impl Session {
                 tally.count(&line);
             }
         }
-        Ok(tally.report(arguments.dry_run))
+        Ok(Worked { code: tally.report(arguments.dry_run), texts })
     }
 
     /// The line of a cell without its outcome; `None` for a program that is not on the PATH.
@@ -153,8 +197,13 @@ impl Session {
         let mut weights = BTreeMap::new();
         match &cell.method {
             Method::Finezip(finezip) | Method::Ideal(finezip) => {
-                for path in finezip.paths() {
-                    weights.insert(path.to_owned(), self.hashes.of(path));
+                if let Some(path) = finezip.model_path() {
+                    weights.insert(path.to_owned(), self.hashes.of(Path::new(path)));
+                }
+                if let Some(name) = &finezip.adapter {
+                    let folder = self.adapters.folder(name);
+                    let hash = folder.map_or_else(|_| String::new(), |path| self.hashes.of(&path));
+                    weights.insert(name.clone(), hash);
                 }
             }
             Method::Peer { name } => tool.version = Some(peers::version(name)),
@@ -170,7 +219,12 @@ impl Session {
                 sha256: String::new(),
             },
         };
-        let key = key(&cell.method, &input, &tool, &weights, &self.machine, self.bench.repeats)?;
+        // What is not there has no hash: its name tells it from others that are not.
+        let known = match input.sha256.as_str() {
+            "" => Text { sha256: format!("no {}", input.name), ..input.clone() },
+            _ => input.clone(),
+        };
+        let key = key(&cell.method, &known, &tool, &weights, &self.machine, self.bench.repeats)?;
         Ok(Some(Line {
             key,
             method: cell.method.clone(),
@@ -178,6 +232,7 @@ impl Session {
             tool,
             weights,
             machine: self.machine.clone(),
+            floor_bytes: None,
             unix_time: 0,
             outcome: Outcome::Failed { error: String::new() },
         }))
@@ -185,7 +240,10 @@ impl Session {
 
     fn outcome(&self, cell: &Cell) -> Outcome {
         let done = match self.texts.get(&cell.input) {
-            Some(Ok(_)) => self.bench.run(&cell.method, &self.input_path(&cell.input)),
+            Some(Ok(_)) => self
+                .adapters
+                .resolved(&cell.method)
+                .and_then(|method| self.bench.run(&method, &self.input_path(&cell.input))),
             Some(Err(error)) => Err(anyhow::anyhow!("{error:#}")),
             None => Err(anyhow::anyhow!("no input {}", cell.input)),
         };
@@ -215,11 +273,11 @@ impl Session {
         }
         let mut warm = HashSet::new();
         for (cell, _) in open {
-            let Some(finezip) = cell.method.finezip().filter(|finezip| finezip.has_model()) else {
+            let Ok(Method::Finezip(finezip)) = self.adapters.resolved(&cell.method) else {
                 continue;
             };
-            let parts = (&finezip.model, &finezip.adapter, &finezip.engine, &finezip.precision);
-            if warm.insert(parts) {
+            let Finezip { model, adapter, engine, precision, .. } = finezip.clone();
+            if finezip.has_model() && warm.insert((model, adapter, engine, precision)) {
                 let job = Job::new(&self.bench.cli)
                     .arguments(["compress", "-q", "-c"])
                     .arguments(finezip.arguments())
@@ -236,6 +294,8 @@ struct Tally {
     done: usize,
     failed: usize,
     settled: usize,
+    /// Of those settled before.
+    failed_before: usize,
     absent: Vec<String>,
 }
 
@@ -252,26 +312,31 @@ impl Tally {
             say(format_args!("left out, not on the PATH: {cell}"));
         }
         if !dry {
+            let failed = match self.failed_before {
+                0 => String::new(),
+                failed => format!(" ({failed} of them failed, see --retry)"),
+            };
             say(format_args!(
-                "{} cells done, {} failed, {} settled before, {} left out",
+                "{} cells done, {} failed, {} settled before{failed}, {} left out",
                 self.done,
                 self.failed,
                 self.settled,
                 self.absent.len()
             ));
         }
-        if self.failed > 0 { ExitCode::from(PARTLY) } else { ExitCode::SUCCESS }
+        let is_whole = dry || self.failed + self.failed_before == 0;
+        if is_whole { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) }
     }
 }
 
 /// Hashes of models and adapters by path, each made once.
 #[derive(Default)]
-struct Hashes(HashMap<String, String>);
+struct Hashes(HashMap<PathBuf, String>);
 
 impl Hashes {
     /// The hash of a path; of one that cannot be read nothing, and its cells fail by themselves.
-    fn of(&mut self, path: &str) -> String {
-        let made = || inputs::hash_path(Path::new(path)).unwrap_or_default();
+    fn of(&mut self, path: &Path) -> String {
+        let made = || inputs::hash_path(path).unwrap_or_default();
         self.0.entry(path.to_owned()).or_insert_with(made).clone()
     }
 }

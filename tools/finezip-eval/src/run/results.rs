@@ -38,11 +38,14 @@ pub(crate) struct Line {
     pub(crate) input: Text,
     /// With what.
     pub(crate) tool: Tool,
-    /// SHA-256 of what the method names by path: a model, an adapter.
+    /// SHA-256 of what the method's names do not say: a model of a path, an adapter.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) weights: BTreeMap<String, String>,
     /// Where.
     pub(crate) machine: Machine,
+    /// The most memory that the measuring tool had had by then: no peak is measured below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) floor_bytes: Option<u64>,
     /// When it was done, in seconds since 1970.
     pub(crate) unix_time: u64,
     /// What came of it.
@@ -218,6 +221,7 @@ mod tests {
             tool: Tool { name: "t".into(), version: None, sha256: "11".into() },
             weights: BTreeMap::new(),
             machine: Machine::default(),
+            floor_bytes: None,
             unix_time: 5,
             outcome: Outcome::Failed { error: error.into() },
         }

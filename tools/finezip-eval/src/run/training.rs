@@ -1,10 +1,11 @@
 //! Adapters that a grid asks for: made by finezip-finetune before the cells that use them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use super::child::{self, Job};
@@ -31,38 +32,30 @@ pub(crate) struct Trainer<'a> {
 }
 
 impl Trainer<'_> {
-    /// Makes every adapter of the grid that cells name, and puts its folder in the name's place.
-    ///
-    /// An adapter that cannot be made fails its cells, and no others: they keep a name that is no
-    /// folder.
-    pub(crate) fn supply(&self, grid: &Grid, cells: &mut [Cell]) {
+    /// The folder of every adapter of the grid that cells name, made now where a cell that is asked
+    /// for names it. One that cannot be made fails its cells, and no others.
+    pub(crate) fn supply(&self, grid: &Grid, cells: &[Cell], asked: &[bool]) -> Adapters {
+        let mut adapters = BTreeMap::new();
         for (name, training) in &grid.adapters {
-            let of_name = |cell: &&mut Cell| match &cell.method {
-                Method::Finezip(finezip) | Method::Ideal(finezip) => {
-                    finezip.adapter.as_ref() == Some(name)
-                }
-                _ => false,
-            };
-            let mut users: Vec<&mut Cell> = cells.iter_mut().filter(of_name).collect();
-            if users.is_empty() {
-                continue;
-            }
-            match self.adapter(grid, name, training) {
-                Ok(folder) => {
-                    for cell in &mut users {
-                        if let Method::Finezip(finezip) | Method::Ideal(finezip) = &mut cell.method
-                        {
-                            finezip.adapter = Some(folder.display().to_string());
-                        }
-                    }
-                }
-                Err(error) => say(format_args!("the adapter {name}: {error:#}")),
-            }
+            let mut users = cells.iter().zip(asked).filter(|(cell, _)| {
+                cell.method.configuration().is_some_and(|it| it.adapter.as_ref() == Some(name))
+            });
+            let Some((_, first)) = users.next() else { continue };
+            let is_asked = *first || users.any(|(_, asked)| *asked);
+            let folder = self.adapter(grid, name, training, self.makes && is_asked);
+            adapters.insert(name.clone(), folder);
         }
+        Adapters(adapters)
     }
 
     /// The folder of an adapter, made now if it is not there.
-    fn adapter(&self, grid: &Grid, name: &str, training: &Training) -> Result<PathBuf> {
+    fn adapter(
+        &self,
+        grid: &Grid,
+        name: &str,
+        training: &Training,
+        makes: bool,
+    ) -> Result<PathBuf> {
         let mut identity = Sha256::new();
         let mut texts = Vec::new();
         for input in training.inputs() {
@@ -80,7 +73,7 @@ impl Trainer<'_> {
         if run.join("summary.json").is_file() {
             return Ok(adapter);
         }
-        ensure!(self.makes, "it is not made yet");
+        ensure!(makes, "it is not made yet");
         ensure!(
             self.program.is_file(),
             "{} is not there; build it with `cargo build --release -p finezip-finetune`",
@@ -108,6 +101,33 @@ impl Trainer<'_> {
     }
 }
 
+/// Where the adapters lie that a grid calls by name.
+#[derive(Default)]
+pub(crate) struct Adapters(BTreeMap<String, Result<PathBuf>>);
+
+impl Adapters {
+    /// The folder of what a cell calls by this name: that of an adapter that was made, or a path as
+    /// it is.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        match self.0.get(name) {
+            None => Ok(name.into()),
+            Some(Ok(folder)) => Ok(folder.clone()),
+            Some(Err(error)) => bail!("the adapter {name}: {error:#}"),
+        }
+    }
+
+    /// A cell's method with its adapter's folder in the name's place.
+    pub(crate) fn resolved(&self, method: &Method) -> Result<Method> {
+        let mut method = method.clone();
+        if let Method::Finezip(finezip) | Method::Ideal(finezip) = &mut method
+            && let Some(name) = &finezip.adapter
+        {
+            finezip.adapter = Some(self.folder(name)?.display().to_string());
+        }
+        Ok(method)
+    }
+}
+
 impl Training {
     /// What it is decided by, beside its text.
     fn arguments(&self) -> Vec<String> {
@@ -115,5 +135,30 @@ impl Training {
         arguments.extend(["--steps".to_owned(), self.steps.to_string()]);
         arguments.extend(self.options.iter().cloned());
         arguments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::config::Finezip;
+
+    #[test]
+    fn names_become_folders_paths_stay_and_failures_are_told() {
+        let adapters = Adapters(BTreeMap::from([
+            ("made".to_owned(), Ok(PathBuf::from("runs/made/adapter"))),
+            ("lost".to_owned(), Err(anyhow::anyhow!("too short a text"))),
+        ]));
+        let resolved = |name: Option<&str>| {
+            let adapter = name.map(Into::into);
+            let method = Method::Finezip(Finezip { adapter, ..Finezip::default() });
+            let resolved = adapters.resolved(&method)?;
+            anyhow::Ok(resolved.finezip().and_then(|finezip| finezip.adapter.clone()))
+        };
+        assert_eq!(resolved(Some("made")).unwrap().as_deref(), Some("runs/made/adapter"));
+        assert_eq!(resolved(Some("a/path")).unwrap().as_deref(), Some("a/path"));
+        assert_eq!(resolved(None).unwrap(), None);
+        let error = resolved(Some("lost")).unwrap_err().to_string();
+        assert_eq!(error, "the adapter lost: too short a text");
     }
 }
