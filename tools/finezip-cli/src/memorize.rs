@@ -34,6 +34,16 @@ pub(crate) struct Memorizer<'a> {
     pub(crate) plain: &'a Compressor,
 }
 
+/// How many times the bytes that are expected an adapter may save after all.
+const DOUBT: f64 = 1.5;
+
+/// The bytes that an adapter saves by the sample that was measured while it was trained. It is
+/// rather too many: each row of the sample begins anew, and a mixer, which learns part of what the
+/// adapter knows by itself, has no part in it.
+fn expected_saving(outcome: &train::Outcome, text_bytes: usize) -> f64 {
+    (outcome.base_bits_per_byte - outcome.best_bits_per_byte) / 8.0 * text_bytes as f64
+}
+
 impl Memorizer<'_> {
     /// The smaller of the text's archives: with an adapter of its own inside, or without. Says
     /// which it is, and by how much.
@@ -65,11 +75,22 @@ impl Memorizer<'_> {
         let config = self.base.checkpoint.config();
         let embedded = EmbeddedAdapter::new(&outcome.adapter, settings.precision, config)
             .map_err(adapters::failure)?;
-        if embedded.bytes().len() >= plain.bytes.len() {
+        let adapter_bytes = embedded.bytes().len();
+        if adapter_bytes >= plain.bytes.len() {
             report.note(format_args!(
                 "{name} : without an adapter {plain_bytes} bytes; the adapter alone takes {}: kept \
                  without",
-                grouped(embedded.bytes().len() as u64),
+                grouped(adapter_bytes as u64),
+            ));
+            return Ok(plain);
+        }
+        let saved = expected_saving(&outcome, text.len());
+        if saved * DOUBT < adapter_bytes as f64 {
+            report.note(format_args!(
+                "{name} : without an adapter {plain_bytes} bytes; the adapter takes {}, and by a \
+                 sample of the text saves about {}: kept without",
+                grouped(adapter_bytes as u64),
+                grouped(saved.max(0.0) as u64),
             ));
             return Ok(plain);
         }
