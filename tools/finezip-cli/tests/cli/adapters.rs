@@ -366,6 +366,13 @@ fn what_does_not_pay_is_left_out_and_said() {
     let steps = ["--memorize-steps", "1", "--memorize-rank", "20", "--embed-adapter=f16"];
     memorize(&sandbox, &steps).expect_code(0).expect_said(&["the adapter alone takes "]);
     assert_eq!(sandbox.read("text.fz"), plain);
+    // Not as large as the archive, but next to nothing was learned.
+    sandbox.write("text", text(4000));
+    let plain = compress(&sandbox, &[]);
+    let steps = ["--memorize-steps", "1", "--memorize-rank", "1"];
+    let said = ["by a sample of the text saves about ", "kept without"];
+    memorize(&sandbox, &steps).expect_code(0).expect_said(&said);
+    assert_eq!(sandbox.read("text.fz"), plain);
     for short in [&b""[..], b"a"] {
         sandbox.write("text", short);
         memorize(&sandbox, &[]).expect_code(0).expect_said(&["nothing to memorize"]);
