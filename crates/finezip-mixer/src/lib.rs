@@ -12,6 +12,7 @@ mod history;
 pub mod learn;
 mod maps;
 mod network;
+mod pages;
 mod slots;
 pub mod tokens;
 mod vector;

@@ -6,6 +6,7 @@
 //! Weights move by the gradient of the coding cost (Mahoney 2005; Mattern 2012).
 
 use crate::arithmetic::squash;
+use crate::pages::Pages;
 use crate::vector::{Loop, run_on};
 
 /// Number of running sums of a dot product; lengths of weight vectors are multiples of it.
@@ -20,6 +21,9 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
             sums[lane] += a[lane] * b[lane];
         }
     }
+    // Without this the compiler sees the tree below, and sums pairs of lanes where it could sum
+    // vectors.
+    let mut sums = std::hint::black_box(sums);
     let mut width = SUM_LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -36,9 +40,12 @@ pub(crate) fn adjust(weights: &mut [f32], inputs: &[f32], step: f32) {
     for (w, x) in
         weights.as_chunks_mut::<SUM_LANES>().0.iter_mut().zip(inputs.as_chunks::<SUM_LANES>().0)
     {
+        // A copy, so that nothing is stored before everything is read.
+        let mut moved = *w;
         for lane in 0..SUM_LANES {
-            w[lane] += step * x[lane];
+            moved[lane] += step * x[lane];
         }
+        *w = moved;
     }
 }
 
@@ -66,8 +73,36 @@ struct Selector {
     weights: Vec<f32>,
     uses: Vec<u32>,
     selected: usize,
-    output: f32,
-    probability: f32,
+}
+
+impl Selector {
+    /// `size` contexts of `width` weights that begin with `first`.
+    fn new(size: usize, width: usize, first: &[f32]) -> Self {
+        let mut start = vec![0.0; width];
+        start[..first.len()].copy_from_slice(first);
+        Self { weights: start.repeat(size), uses: vec![0; size], selected: 0 }
+    }
+
+    /// The weights of the selected context, `width` of them.
+    #[inline(always)]
+    fn weights(&self, width: usize) -> &[f32] {
+        &self.weights[self.selected * width..][..width]
+    }
+
+    /// The same, for writing.
+    #[inline(always)]
+    fn weights_mut(&mut self, width: usize) -> &mut [f32] {
+        &mut self.weights[self.selected * width..][..width]
+    }
+
+    /// Counts a use of the selected context; how often it was used before.
+    #[inline(always)]
+    fn use_again(&mut self) -> u32 {
+        let uses = &mut self.uses[self.selected];
+        let before = *uses;
+        *uses = before.saturating_add(1);
+        before
+    }
 }
 
 /// Two layers of mixing over a fixed number of inputs.
@@ -75,10 +110,14 @@ struct Selector {
 pub(crate) struct Network {
     /// Inputs of the current decision, zero-padded to a multiple of [`SUM_LANES`].
     inputs: Vec<f32>,
+    /// At most [`SUM_LANES`].
     selectors: Vec<Selector>,
-    /// Outputs of the selectors, padded, and the weights of the last mixer.
-    hidden: Vec<f32>,
+    /// Outputs of the selectors and the probabilities they stand for, padded.
+    hidden: [f32; SUM_LANES],
+    probabilities: [f32; SUM_LANES],
+    /// The last mixer and what it answered.
     last: Selector,
+    mixed: f32,
     rate: Rate,
     last_rate: Rate,
     limit: f32,
@@ -88,7 +127,8 @@ pub(crate) struct Network {
 
 impl Network {
     /// A network whose inputs begin with the weights `first_weights`; `sizes[i]` is the number of
-    /// contexts of selector `i`, `last_size` that of the last mixer. Outputs are kept within `limit` in the logistic domain.
+    /// contexts of selector `i` (at most [`SUM_LANES`] selectors), `last_size` that of the last
+    /// mixer. Outputs are kept within `limit` in the logistic domain.
     pub(crate) fn new(
         sizes: &[usize],
         last_size: usize,
@@ -96,25 +136,19 @@ impl Network {
         rates: (Rate, Rate),
         limit: f32,
     ) -> Self {
-        let hidden = sizes.len().next_multiple_of(SUM_LANES);
-        let selector = |size: usize, width: usize, first: &[f32]| {
-            let mut start = vec![0.0; width];
-            start[..first.len()].copy_from_slice(first);
-            Selector {
-                weights: start.repeat(size),
-                uses: vec![0; size],
-                selected: 0,
-                output: 0.0,
-                probability: 0.5,
-            }
-        };
+        assert!(sizes.len() <= SUM_LANES, "{} selectors", sizes.len());
         let equal = vec![1.0 / sizes.len() as f32; sizes.len()];
         let padded = first_weights.len().next_multiple_of(SUM_LANES);
         Self {
             inputs: vec![0.0; padded],
-            selectors: sizes.iter().map(|&size| selector(size, padded, first_weights)).collect(),
-            hidden: vec![0.0; hidden],
-            last: selector(last_size, hidden, &equal),
+            selectors: sizes
+                .iter()
+                .map(|&size| Selector::new(size, padded, first_weights))
+                .collect(),
+            hidden: [0.0; SUM_LANES],
+            probabilities: [0.5; SUM_LANES],
+            last: Selector::new(last_size, SUM_LANES, &equal),
+            mixed: 0.0,
             rate: rates.0,
             last_rate: rates.1,
             limit,
@@ -150,20 +184,22 @@ impl Network {
     /// The same, compiled for whatever unit the caller is compiled for.
     #[inline(always)]
     fn mix_plainly(&mut self) -> f32 {
-        let width = self.inputs.len();
-        for (selector, hidden) in self.selectors.iter_mut().zip(&mut self.hidden) {
-            let at = selector.selected * width;
-            let output = dot(&selector.weights[at..at + width], &self.inputs);
-            selector.output = output.clamp(-self.limit, self.limit);
-            selector.probability = squash(selector.output);
-            *hidden = selector.output;
+        let mut outputs = [0.0; SUM_LANES];
+        for (output, selector) in outputs.iter_mut().zip(&self.selectors) {
+            *output = dot(selector.weights(self.inputs.len()), &self.inputs);
         }
-        let width = self.hidden.len();
-        let at = self.last.selected * width;
-        let output = dot(&self.last.weights[at..at + width], &self.hidden);
-        self.last.output = output.clamp(-self.limit, self.limit);
-        self.last.probability = squash(self.last.output);
-        self.last.output
+        // Not `clamp`, whose check of its bounds keeps a loop from becoming vectors.
+        let bounded = |output: f32| output.max(-self.limit).min(self.limit);
+        let mut hidden = [0.0; SUM_LANES];
+        let mut probabilities = [0.0; SUM_LANES];
+        for lane in 0..SUM_LANES {
+            hidden[lane] = bounded(outputs[lane]);
+            probabilities[lane] = squash(hidden[lane]);
+        }
+        (self.hidden, self.probabilities) = (hidden, probabilities);
+        let output = dot(self.last.weights(SUM_LANES), &self.hidden);
+        self.mixed = bounded(output);
+        self.mixed
     }
 
     /// Learns the outcome of the decision last mixed.
@@ -175,20 +211,19 @@ impl Network {
     #[inline(always)]
     fn learn_plainly(&mut self, bit: bool) {
         let target = f32::from(u8::from(bit));
-        let width = self.inputs.len();
-        for selector in &mut self.selectors {
-            let uses = &mut selector.uses[selector.selected];
-            let step = (target - selector.probability) * self.rate.at(*uses);
-            *uses = uses.saturating_add(1);
-            let at = selector.selected * width;
-            adjust(&mut selector.weights[at..at + width], &self.inputs, step);
+        let mut uses = [0; SUM_LANES];
+        for (uses, selector) in uses.iter_mut().zip(&mut self.selectors) {
+            *uses = selector.use_again();
         }
-        let uses = &mut self.last.uses[self.last.selected];
-        let step = (target - self.last.probability) * self.last_rate.at(*uses);
-        *uses = uses.saturating_add(1);
-        let width = self.hidden.len();
-        let at = self.last.selected * width;
-        adjust(&mut self.last.weights[at..at + width], &self.hidden, step);
+        let mut steps = [0.0; SUM_LANES];
+        for lane in 0..SUM_LANES {
+            steps[lane] = (target - self.probabilities[lane]) * self.rate.at(uses[lane]);
+        }
+        for (selector, step) in self.selectors.iter_mut().zip(steps) {
+            adjust(selector.weights_mut(self.inputs.len()), &self.inputs, step);
+        }
+        let step = (target - squash(self.mixed)) * self.last_rate.at(self.last.use_again());
+        adjust(self.last.weights_mut(SUM_LANES), &self.hidden, step);
     }
 }
 
@@ -219,8 +254,9 @@ impl Loop for Learn<'_> {
 #[derive(Debug)]
 pub(crate) struct Refinement {
     points: usize,
+    context_mask: usize,
     width: f32,
-    values: Vec<f32>,
+    values: Pages<f32>,
     rate: f32,
     /// Where the two points in use lie and how much of the upper one is used.
     at: usize,
@@ -228,23 +264,27 @@ pub(crate) struct Refinement {
 }
 
 impl Refinement {
-    /// A map with `contexts` contexts that changes nothing yet: `points` points (odd) `width`
-    /// apart around even odds.
+    /// A map with `contexts` contexts (a power of 2) that changes nothing yet: `points` points
+    /// (odd) `width` apart around even odds.
     pub(crate) fn new(contexts: usize, points: usize, width: f32, rate: f32) -> Self {
+        assert!(contexts.is_power_of_two(), "{contexts} contexts");
         let middle = (points / 2) as f32;
         let one: Vec<f32> = (0..points).map(|i| squash((i as f32 - middle) * width)).collect();
-        Self { points, width, values: one.repeat(contexts), rate, at: 0, part: 0.0 }
+        let mut values = Pages::zeroed(contexts * points);
+        for context in values.chunks_exact_mut(points) {
+            context.copy_from_slice(&one);
+        }
+        Self { points, context_mask: contexts - 1, width, values, rate, at: 0, part: 0.0 }
     }
 
     /// The corrected probability of `stretched` in `context` (reduced to the number of contexts).
     #[inline(always)]
     pub(crate) fn refine(&mut self, context: usize, stretched: f32) -> f32 {
-        let contexts = self.values.len() / self.points;
         let last = (self.points - 1) as f32;
         let place = (stretched / self.width + 0.5 * last).clamp(0.0, last - 0.001);
         let whole = place as usize;
         self.part = place - whole as f32;
-        self.at = (context % contexts) * self.points + whole;
+        self.at = (context & self.context_mask) * self.points + whole;
         let low = self.values[self.at];
         low + (self.values[self.at + 1] - low) * self.part
     }

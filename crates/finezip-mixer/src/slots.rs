@@ -5,6 +5,7 @@
 //! a cache line; a context looks into both, and takes the less used one when it is new.
 
 use crate::history::{COUNT_STATES, CountStates, recent_after};
+use crate::pages::Pages;
 
 /// Words of 16 bits a slot.
 const SLOT_WORDS: usize = 16;
@@ -13,9 +14,14 @@ const LINE_WORDS: usize = 2 * SLOT_WORDS;
 /// The table: one for all contexts of a model.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    words: Vec<u16>,
-    /// Where the first cache line begins.
-    start: usize,
+    words: Pages<u16>,
+    line_mask: u32,
+}
+
+/// The table at work.
+#[derive(Debug)]
+pub(crate) struct OpenSlots<'a> {
+    words: &'a mut [u16],
     line_mask: u32,
     states: &'static CountStates,
 }
@@ -23,12 +29,19 @@ pub(crate) struct Slots {
 impl Slots {
     /// A table of `2^line_bits` cache lines of 64 bytes.
     pub(crate) fn new(line_bits: u32) -> Self {
-        let words = vec![0u16; (LINE_WORDS << line_bits) + LINE_WORDS];
-        let start = words.as_ptr().align_offset(64).min(LINE_WORDS);
-        Self { words, start, line_mask: ((1u64 << line_bits) - 1) as u32, states: &COUNT_STATES }
+        let line_mask = ((1u64 << line_bits) - 1) as u32;
+        Self { words: Pages::zeroed(LINE_WORDS << line_bits), line_mask }
     }
 
-    /// Touches a context's cache line, so that it is on its way when [`Slots::find`] wants it.
+    /// Opens the table: once a decision, not once a context.
+    #[inline(always)]
+    pub(crate) fn open(&mut self) -> OpenSlots<'_> {
+        OpenSlots { words: &mut self.words, line_mask: self.line_mask, states: &COUNT_STATES }
+    }
+}
+
+impl OpenSlots<'_> {
+    /// Touches a context's cache line, so that it is on its way when [`OpenSlots::find`] wants it.
     #[inline(always)]
     pub(crate) fn touch(&self, hash: u32) -> u16 {
         self.words[self.line(hash)]
@@ -36,7 +49,7 @@ impl Slots {
 
     #[inline(always)]
     fn line(&self, hash: u32) -> usize {
-        self.start + (hash & self.line_mask) as usize * LINE_WORDS
+        (hash & self.line_mask) as usize * LINE_WORDS
     }
 
     /// The slot of a context, which is emptied where it belonged to another.

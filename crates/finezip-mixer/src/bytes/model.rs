@@ -108,13 +108,14 @@ impl Predictor {
     #[inline]
     pub(crate) fn learn(&mut self, bit: bool) {
         let node = self.node();
+        let mut slots = self.slots.open();
         for context in 0..CONTEXTS {
             let (state, recent) = self.used[context];
             if state != 0 {
                 self.counts.learn(context << 8 | usize::from(state), bit);
                 self.recents.learn(context << 8 | usize::from(recent), bit);
             }
-            self.slots.learn(self.at[context], node, bit);
+            slots.learn(self.at[context], node, bit);
         }
         for model in &mut self.matches {
             model.learn(bit);
@@ -152,13 +153,16 @@ impl Predictor {
 
     fn find_slots(&mut self, nibble: u32) {
         let salt = nibble.wrapping_mul(0x9E37_79B1);
-        let hashes = self.hashes.map(|hash| {
-            (hash ^ salt).wrapping_mul(0x85EB_CA6B).rotate_left(15).wrapping_mul(0xC2B2_AE35)
-        });
-        let touched = hashes.iter().fold(0, |all, &hash| all ^ self.slots.touch(hash));
+        let mut hashes = self.hashes;
+        for hash in &mut hashes {
+            *hash =
+                (*hash ^ salt).wrapping_mul(0x85EB_CA6B).rotate_left(15).wrapping_mul(0xC2B2_AE35);
+        }
+        let mut slots = self.slots.open();
+        let touched = hashes.iter().fold(0, |all, &hash| all ^ slots.touch(hash));
         std::hint::black_box(touched);
         for (at, hash) in self.at.iter_mut().zip(hashes) {
-            *at = self.slots.find(hash);
+            *at = slots.find(hash);
         }
     }
 
@@ -173,12 +177,21 @@ impl Predictor {
     }
 
     fn predict(&mut self) {
+        let last = self.past.last;
+        let c1 = (last & 0xff) as usize;
+        let c2 = (last >> 8 & 0xff) as usize;
+        let two_hash = ((last & 0xffff) as u32).wrapping_mul(0x9E37_79B1)
+            ^ (self.partial as u32).wrapping_mul(0x85EB_CA6B);
+        let match_byte = self.matches[1].expected(&self.text).map_or(0, usize::from);
+        let refined_by =
+            [c1 << 8 | self.partial, (two_hash >> 12) as usize, match_byte << 8 | self.partial];
         let node = self.node();
         let stretch = self.stretch;
         let mut known = 0;
+        let slots = self.slots.open();
         let inputs = self.network.inputs_mut();
         for context in 0..CONTEXTS {
-            let (state, recent) = self.slots.get(self.at[context], node);
+            let (state, recent) = slots.get(self.at[context], node);
             self.used[context] = (state, recent);
             let input = &mut inputs[context * PER_CONTEXT..(context + 1) * PER_CONTEXT];
             if state == 0 {
@@ -197,9 +210,6 @@ impl Predictor {
             model.predict(&self.text, self.partial, self.bits, &mut inputs[from..from + 2]);
         }
         inputs[BIAS] = 0.3;
-        let last = self.past.last;
-        let c1 = (last & 0xff) as usize;
-        let c2 = (last >> 8 & 0xff) as usize;
         let expected_bit = |model: &MatchModel| match model.expected_bit() {
             None => 0,
             Some(bit) => 1 + usize::from(bit),
@@ -218,13 +228,11 @@ impl Predictor {
         self.network.select_last(c1);
         let mixed = self.network.mix();
         let p = squash(mixed);
-        let one = self.refinements[0].refine(c1 << 8 | self.partial, mixed);
-        let two_hash = ((last & 0xffff) as u32).wrapping_mul(0x9E37_79B1)
-            ^ (self.partial as u32).wrapping_mul(0x85EB_CA6B);
-        let two = self.refinements[1].refine((two_hash >> 12) as usize, mixed);
-        let match_byte = self.matches[1].expected(&self.text).map_or(0, usize::from);
-        let three = self.refinements[2].refine(match_byte << 8 | self.partial, mixed);
-        let refined = 0.5 * p + 0.5 * (one + two + three) * (1.0 / 3.0);
+        let mut sum = 0.0;
+        for (refinement, context) in self.refinements.iter_mut().zip(refined_by) {
+            sum += refinement.refine(context, mixed);
+        }
+        let refined = 0.5 * p + 0.5 * sum * (1.0 / 3.0);
         self.one = (refined.clamp(1.0 / 65_536.0 / 16.0, 1.0 - 1.0 / 65_536.0 / 16.0)
             * 4_294_967_296.0) as u32;
     }
