@@ -142,19 +142,7 @@ impl Memorizer<'_> {
         };
         let (checkpoint, tokenizer) = (&self.base.checkpoint, self.base.tokenizer.as_ref());
         let learned = memorize(checkpoint, tokenizer, text, memorizing, folder.path(), &mut hear);
-        Ok(match learned {
-            Ok(outcome) if outcome.best_step == 0 => {
-                Err(format!("nothing was gained in {} steps", outcome.steps))
-            }
-            Ok(outcome) => Ok(outcome),
-            Err(error @ Error::Data { .. }) => Err(format!("nothing to memorize ({error})")),
-            // There is an archive without an adapter, whole as it is.
-            Err(Error::NotFinite { step, what, value, .. }) => {
-                Err(format!("training has diverged (step {step}: {what} is {value})"))
-            }
-            Err(error @ Error::Io { .. }) => Err(format!("training failed ({error})")),
-            Err(error) => return Err(adapters::failure(error)),
-        })
+        gained(learned)
     }
 
     fn compress(&self, compressor: &Compressor, name: &str, text: &[u8]) -> Outcome<Archive> {
@@ -162,5 +150,79 @@ impl Memorizer<'_> {
         let mut bytes = Vec::new();
         let summary = compressor.compress_stream(&mut &text[..], &mut bytes, meter.observer())?;
         Ok(Archive { bytes, summary })
+    }
+}
+
+/// What was learned; or, where an archive without an adapter is the answer, why.
+fn gained(
+    learned: finezip_lora::Result<train::Outcome>,
+) -> Outcome<Result<train::Outcome, String>> {
+    Ok(match learned {
+        Ok(outcome) if outcome.best_step == 0 => {
+            Err(format!("nothing was gained in {} steps", outcome.steps))
+        }
+        Ok(outcome) => Ok(outcome),
+        Err(error @ Error::Data { .. }) => Err(format!("nothing to memorize ({error})")),
+        // There is an archive without an adapter, whole as it is.
+        Err(Error::NotFinite { step, what, value, .. }) => {
+            Err(format!("training has diverged (step {step}: {what} is {value})"))
+        }
+        Err(error @ Error::Io { .. }) => Err(format!("training failed ({error})")),
+        Err(error) => return Err(adapters::failure(error)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use finezip_lora::{Adapter, AdapterConfig, LoraMatrices};
+
+    use super::*;
+
+    fn outcome(best_step: usize) -> train::Outcome {
+        let (rank, alpha) = (1, 2.0);
+        let module = LoraMatrices {
+            rank,
+            in_features: 1,
+            out_features: 1,
+            alpha,
+            a: vec![1.0],
+            b: vec![1.0],
+        };
+        let config = AdapterConfig {
+            rank,
+            alpha,
+            use_rslora: false,
+            dropout: 0.0,
+            base_model: None,
+            base_fingerprint: None,
+        };
+        let modules = [("model.layers.0.self_attn.q_proj".to_owned(), module)].into();
+        train::Outcome {
+            base_bits_per_byte: 1.0,
+            best_bits_per_byte: 0.9,
+            best_step,
+            steps: 7,
+            adapter: Adapter::new(config, modules).unwrap(),
+        }
+    }
+
+    #[test]
+    fn training_that_comes_to_nothing_leaves_the_archive_without_an_adapter() {
+        assert_eq!(gained(Ok(outcome(3))).unwrap().unwrap().best_step, 3);
+        let why = |learned| gained(learned).unwrap().unwrap_err();
+        assert_eq!(why(Ok(outcome(0))), "nothing was gained in 7 steps");
+        let diverged = Error::NotFinite {
+            step: 5,
+            what: "loss",
+            value: f64::NAN,
+            last_saved: 4,
+            best_step: 0,
+        };
+        assert_eq!(why(Err(diverged)), "training has diverged (step 5: loss is NaN)");
+        let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let full = Error::Io { path: "state".into(), source };
+        assert!(why(Err(full)).starts_with("training failed (state: "));
+        let failed = finezip_core::Error::Settings("a mistake".into());
+        assert!(gained(Err(failed.into())).is_err());
     }
 }

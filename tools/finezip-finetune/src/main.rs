@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod budget;
 mod metrics;
 mod model;
 mod options;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use finezip_lora::Error;
 use finezip_lora::data::Dataset;
-use finezip_lora::train::{Event, Trainer};
+use finezip_lora::train::{Event, Trainer, memory_bytes};
 use finezip_models::{Checkpoint, ModelTokenizer};
 use serde_json::json;
 
@@ -114,6 +114,7 @@ pub(crate) fn train(
     let mut summary =
         Summary::new(name, &outcome, &lines, folder, checkpoint.config(), text_bytes)?;
     summary.measured = measured;
+    summary.reckoned_memory_bytes = memory_bytes(checkpoint, &settings.training, settings.length)?;
     summary.peak_memory_bytes = match (memory, made_steps) {
         (Memory::Shared, _) => None,
         (Memory::Own, true) => summary::peak_memory_bytes(),

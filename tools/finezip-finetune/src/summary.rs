@@ -45,6 +45,9 @@ pub(crate) struct Summary {
     /// The most memory the process has had that made the last steps, where the system tells. None in
     /// a sweep: the process has had what the largest of its runs took.
     pub(crate) peak_memory_bytes: Option<u64>,
+    /// What a sweep sets aside for such a run.
+    #[serde(default)]
+    pub(crate) reckoned_memory_bytes: u64,
 }
 
 impl Summary {
@@ -81,6 +84,7 @@ impl Summary {
             measured: String::new(),
             tokens_per_second: tokens as f64 / f64::max(seconds, 1e-9),
             peak_memory_bytes: None,
+            reckoned_memory_bytes: 0,
         })
     }
 

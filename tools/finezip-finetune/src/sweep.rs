@@ -10,10 +10,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
+use finezip_lora::train::memory_bytes;
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::args::SweepArguments;
+use crate::budget::{self, Budget};
 use crate::model;
 use crate::options::{RunOptions, RunSettings};
 use crate::run::{self, Memory};
@@ -22,6 +24,8 @@ use crate::texts::{self, Texts};
 
 /// More runs than anyone waits for: a mistake in the file.
 const MAX_RUNS: usize = 1000;
+/// Bytes of a GiB.
+const GIB: f64 = (1u64 << 30) as f64;
 
 /// The file of a sweep.
 #[derive(Debug, Deserialize)]
@@ -39,9 +43,12 @@ struct SweepFile {
     /// Share that is set aside where there is none.
     #[serde(default = "tenth")]
     held_out_share: f64,
-    /// Runs at the same time.
+    /// Runs at the same time, at most.
     #[serde(default = "one")]
     jobs: usize,
+    /// Memory that runs at the same time may take, in GiB; unless given, what is available at the
+    /// start.
+    memory_gib: Option<f64>,
     /// Settings of all runs, as the flags are named.
     #[serde(default)]
     settings: Table,
@@ -102,6 +109,10 @@ fn make(
     offline: bool,
 ) -> Vec<Option<Result<Summary>>> {
     let next = AtomicUsize::new(0);
+    let budget = Budget::new(match file.memory_gib {
+        Some(gib) => Some((gib * GIB) as u64),
+        None => budget::available_bytes(),
+    });
     let results: Mutex<Vec<Option<Result<Summary>>>> =
         Mutex::new(runs.iter().map(|_| None).collect());
     std::thread::scope(|scope| {
@@ -111,7 +122,7 @@ fn make(
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     runs.get(number).map(|run| (number, run))
                 } {
-                    let result = one_run(file, run, texts, offline);
+                    let result = one_run(file, run, texts, offline, &budget);
                     let mut results =
                         results.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                     results[number] = Some(result);
@@ -122,10 +133,18 @@ fn make(
     results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn one_run(file: &SweepFile, run: &GridRun, texts: &Texts, offline: bool) -> Result<Summary> {
+fn one_run(
+    file: &SweepFile,
+    run: &GridRun,
+    texts: &Texts,
+    offline: bool,
+    budget: &Budget,
+) -> Result<Summary> {
     let checkpoint = model::open(&run.model, offline)?;
     let folder = file.out.join(&run.name);
     let memory = Memory::Shared;
+    let _share =
+        budget.take(memory_bytes(&checkpoint, &run.settings.training, run.settings.length)?);
     run::train(&run.name, &run.model, &checkpoint, texts, &run.settings, &folder, memory)
 }
 
@@ -136,6 +155,9 @@ fn runs(file: &SweepFile) -> Result<Vec<GridRun>> {
     }
     if file.jobs == 0 {
         bail!("jobs: expected at least 1, found 0");
+    }
+    if let Some(gib) = file.memory_gib.filter(|gib| !(gib.is_finite() && *gib > 0.0)) {
+        bail!("memory-gib: expected a number above 0, found {gib}");
     }
     let mut combinations: Vec<Vec<(&str, &Value)>> = vec![Vec::new()];
     for (key, values) in &file.grid {
@@ -237,6 +259,8 @@ mod tests {
             ("[1e-3, 0.0005]", "[1e-3, 0.001]", "two runs"),
             ("\"q_proj,v_proj\"", "\"nose\"", "nose"),
             ("out = \"runs\"", "out = \"runs\"\njobs = 0", "jobs"),
+            ("out = \"runs\"", "out = \"runs\"\nmemory-gib = 0.0", "memory-gib"),
+            ("out = \"runs\"", "out = \"runs\"\nmemory-gib = nan", "memory-gib"),
         ] {
             let error = format!("{:#}", parse(&FILE.replace(from, to)).unwrap_err());
             assert!(error.contains(named), "{to}: {error}");

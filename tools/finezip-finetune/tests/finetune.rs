@@ -150,6 +150,7 @@ fn a_run_leaves_all_its_files_and_a_kill_changes_no_bit() {
     assert!(4 * embedded.as_u64().unwrap() < files.as_u64().unwrap(), "{summary}");
     #[cfg(target_os = "linux")]
     assert!(summary["peak_memory_bytes"].is_u64(), "{summary}");
+    assert!(summary["reckoned_memory_bytes"].as_u64().unwrap() > 90 << 20, "{summary}");
 }
 
 const SWEEP: &str = r#"
@@ -171,12 +172,13 @@ lr = [0.01, 0.001]
 #[test]
 fn a_killed_sweep_goes_on_and_names_the_best() {
     let place = Place::new();
-    let write = |name: &str, out: &str, jobs: &str| {
-        let text = SWEEP.replace("OUT", out).replace("JOBS", jobs);
+    let write = |name: &str, out: &str, jobs: &str, memory: &str| {
+        let text = SWEEP.replace("OUT", out).replace("JOBS", &format!("{jobs}{memory}"));
         fs::write(place.path(name), text).unwrap();
     };
-    write("whole.toml", "whole", "1");
-    write("killed.toml", "killed", "2");
+    // Too little for any run: one at a time goes on all the same.
+    write("whole.toml", "whole", "4", "\nmemory-gib = 0.001");
+    write("killed.toml", "killed", "2", "");
     let table = place.good(&["sweep", "whole.toml"]);
     assert_eq!(table.lines().filter(|line| line.contains("-lr-")).count(), 5, "{table}");
     assert!(table.contains("best by held-out bits per byte:"), "{table}");

@@ -21,6 +21,18 @@ const LOGITS_AT_ONCE: usize = 1 << 22;
 /// Rows of the head in a block: at least, at most.
 const BLOCK_ROWS: (usize, usize) = (1 << 9, 1 << 13);
 
+/// Values that are in memory at once for so many tokens: a block's logits, twice while they change
+/// hands, and the rows of the head `[vocabulary, hidden]` that they are of.
+pub(crate) fn values_at_once(tokens: usize, [vocabulary, hidden]: [usize; 2]) -> usize {
+    let rows = block_rows(tokens.max(1)).min(vocabulary);
+    2 * rows * tokens + rows * hidden
+}
+
+/// Rows of the head in a block for so many tokens.
+fn block_rows(tokens: usize) -> usize {
+    (LOGITS_AT_ONCE / tokens).clamp(BLOCK_ROWS.0, BLOCK_ROWS.1)
+}
+
 /// A token that is not predicted: padding, or the first of a text.
 pub(crate) const IGNORED: u32 = u32::MAX;
 
@@ -105,7 +117,7 @@ pub(crate) fn cross_entropy<T: Real>(
     let mut sums = vec![RowSum::<T>::new(); rows];
     let mut gradient = vec![T::zero(); if weight.is_some() { rows * hidden } else { 0 }];
 
-    let block_rows = (LOGITS_AT_ONCE / rows).clamp(BLOCK_ROWS.0, BLOCK_ROWS.1);
+    let block_rows = block_rows(rows);
     for start in (0..head.rows()).step_by(block_rows) {
         let block = start..head.rows().min(start + block_rows);
         head.with_rows::<T, _>(block.clone(), |block_head| {

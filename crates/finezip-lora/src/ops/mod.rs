@@ -19,7 +19,7 @@ mod simd;
 
 pub(crate) use attention::Attention;
 pub(crate) use gated::Gated;
-pub(crate) use head_loss::{HeadLoss, IGNORED, cross_entropy, logits};
+pub(crate) use head_loss::{HeadLoss, IGNORED, cross_entropy, logits, values_at_once};
 pub(crate) use heads::{HeadSizes, PackHeads, Rotation, UnpackHeads};
 pub(crate) use linear::{Dropout, FrozenLinear, LinearWeight, LoraLinear};
 pub(crate) use norm::RmsNorm;

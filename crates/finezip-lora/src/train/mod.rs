@@ -27,6 +27,7 @@
 
 mod environment;
 mod memorize;
+mod memory;
 mod optimizer;
 mod schedule;
 mod settings;
@@ -35,6 +36,7 @@ mod trainer;
 
 pub use environment::begin_again;
 pub use memorize::{Memorizing, memorize};
+pub use memory::memory_bytes;
 pub use optimizer::AdamWSettings;
 pub use schedule::{Decay, LearningRate};
 pub use settings::{Duration, TrainingSettings};
