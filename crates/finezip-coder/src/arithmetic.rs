@@ -122,7 +122,7 @@ impl Encoder for ArithmeticEncoder<'_> {
         self.shares.resize(tokens.len(), None);
         self.threads.for_each_row(&mut self.shares, self.vocab_size, |i, share| {
             let token = tokens.get(i).copied().unwrap_or_default();
-            *share = distribution::share_of(rows.row(i), token as usize);
+            *share = distribution::share_of(rows.row(i), rows.maximum(i), token as usize);
         });
         for share in &self.shares {
             let Share { start, size, total } = share.ok_or_else(no_distribution)?;
@@ -190,7 +190,8 @@ impl Decoder for ArithmeticDecoder<'_> {
         let (sums, _) = self.rows.split_at_mut(tokens.len());
         self.threads.for_each_row(sums, self.vocab_size, |i, sums| {
             sums.blocks.resize(blocks, 0);
-            sums.maximum = distribution::sum_blocks(rows.row(i), &mut sums.blocks);
+            let (row, maximum) = (rows.row(i), rows.maximum(i));
+            sums.maximum = distribution::sum_blocks(row, maximum, &mut sums.blocks);
         });
         for (i, token) in tokens.iter_mut().enumerate() {
             let sums = self.rows.get(i).ok_or_else(no_distribution)?;

@@ -2,8 +2,8 @@
 //!
 //! [`softmax`] defines a token's weight. Coding needs sums of weights only: the total, what comes
 //! before a token, and in decoding the place where a running sum passes a target. So a row is
-//! read once for its maximum and once for sums of [`BLOCK_TOKENS`] weights; the weights of the one
-//! block that matters are computed again. Weights are whole numbers, whose sums are the same in
+//! read once for sums of [`BLOCK_TOKENS`] weights, and before that for its maximum unless the
+//! engine has left it; the weights of the one block that matters are computed again. Weights are whole numbers, whose sums are the same in
 //! any order, so vector width and grouping change nothing.
 //!
 //! The loops are plain code; [`simd`] compiles them for each instruction set.
@@ -25,18 +25,18 @@ pub(crate) struct Share {
     pub(crate) total: u64,
 }
 
-/// The share of `token` in the distribution of `row`; `None` where the row's maximum is not
-/// finite or the token is not in the row.
-pub(crate) fn share_of(row: &[f32], token: usize) -> Option<Share> {
+/// The share of `token` in the distribution of `row`, whose maximum may be known; `None` where
+/// that is not finite or the token is not in the row.
+pub(crate) fn share_of(row: &[f32], maximum: Option<f32>, token: usize) -> Option<Share> {
     let (before, rest) = row.split_at_checked(token)?;
     let (&logit, after) = rest.split_first()?;
-    simd::dispatch(ShareOf { row, before, logit, after })
+    simd::dispatch(ShareOf { row, maximum, before, logit, after })
 }
 
 /// Fills `sums` (one a block of the row) with the sums of the blocks' weights and returns the
-/// row's maximum; `None` where that is not finite.
-pub(crate) fn sum_blocks(row: &[f32], sums: &mut [u64]) -> Option<f32> {
-    simd::dispatch(SumBlocks { row, sums })
+/// row's maximum, which may be known; `None` where that is not finite.
+pub(crate) fn sum_blocks(row: &[f32], maximum: Option<f32>, sums: &mut [u64]) -> Option<f32> {
+    simd::dispatch(SumBlocks { row, maximum, sums })
 }
 
 /// The token of `block` (at most [`BLOCK_TOKENS`] logits) that owns the part `target` of the
@@ -62,6 +62,7 @@ pub(crate) fn find_in_block(
 /// Kernel of [`share_of`]; `row` is `before`, `logit`, `after`.
 struct ShareOf<'a> {
     row: &'a [f32],
+    maximum: Option<f32>,
     before: &'a [f32],
     logit: f32,
     after: &'a [f32],
@@ -72,7 +73,7 @@ impl Kernel for ShareOf<'_> {
 
     #[inline(always)]
     fn run(self) -> Option<Share> {
-        let maximum = softmax::row_maximum(self.row)?;
+        let maximum = known_or_found(self.maximum, self.row)?;
         let start = sum(self.before, maximum);
         let size = u64::from(softmax::weight(self.logit - maximum));
         Some(Share { start, size, total: start + size + sum(self.after, maximum) })
@@ -82,6 +83,7 @@ impl Kernel for ShareOf<'_> {
 /// Kernel of [`sum_blocks`].
 struct SumBlocks<'a> {
     row: &'a [f32],
+    maximum: Option<f32>,
     sums: &'a mut [u64],
 }
 
@@ -90,11 +92,20 @@ impl Kernel for SumBlocks<'_> {
 
     #[inline(always)]
     fn run(self) -> Option<f32> {
-        let maximum = softmax::row_maximum(self.row)?;
+        let maximum = known_or_found(self.maximum, self.row)?;
         for (block, total) in self.row.chunks(BLOCK_TOKENS).zip(self.sums) {
             *total = sum(block, maximum);
         }
         Some(maximum)
+    }
+}
+
+/// (A closure would not be compiled for the kernel's instruction set.)
+#[inline(always)]
+fn known_or_found(maximum: Option<f32>, row: &[f32]) -> Option<f32> {
+    match maximum {
+        Some(maximum) => Some(maximum),
+        None => softmax::row_maximum(row),
     }
 }
 
@@ -169,6 +180,7 @@ mod tests {
                 };
                 let kernel = || ShareOf {
                     row: &row,
+                    maximum: None,
                     before: &row[..token],
                     logit: row[token],
                     after: &row[token + 1..],
@@ -176,9 +188,11 @@ mod tests {
                 for found in simd::run_in_each(kernel) {
                     assert_eq!(found, Some(expected), "token {token} of {vocab}");
                 }
-                assert_eq!(share_of(&row, token), Some(expected));
+                assert_eq!(share_of(&row, None, token), Some(expected));
+                let maximum = softmax::row_maximum(&row);
+                assert_eq!(share_of(&row, maximum, token), Some(expected));
             }
-            assert_eq!(share_of(&row, vocab), None);
+            assert_eq!(share_of(&row, None, vocab), None);
         }
     }
 
@@ -188,7 +202,10 @@ mod tests {
             let row = row(vocab);
             let weights = weights(&row);
             let mut sums = vec![0; vocab.div_ceil(BLOCK_TOKENS)];
-            let maximum = sum_blocks(&row, &mut sums).unwrap();
+            let maximum = sum_blocks(&row, None, &mut sums).unwrap();
+            let mut again = vec![0; sums.len()];
+            assert_eq!(sum_blocks(&row, Some(maximum), &mut again), Some(maximum));
+            assert_eq!(again, sums);
             for (number, block) in row.chunks(BLOCK_TOKENS).enumerate() {
                 let weights = &weights[number * BLOCK_TOKENS..][..block.len()];
                 assert_eq!(sums[number], weights.iter().sum::<u64>());
@@ -207,9 +224,9 @@ mod tests {
     #[test]
     fn a_row_without_a_finite_maximum_has_no_distribution() {
         for logit in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(share_of(&[logit; 300], 7), None);
-            assert_eq!(sum_blocks(&[logit; 300], &mut [0; 2]), None);
+            assert_eq!(share_of(&[logit; 300], None, 7), None);
+            assert_eq!(sum_blocks(&[logit; 300], None, &mut [0; 2]), None);
         }
-        assert_eq!(share_of(&[], 0), None);
+        assert_eq!(share_of(&[], None, 0), None);
     }
 }

@@ -2,7 +2,7 @@
 //! coder learns from them, the features they were made of.
 
 /// A block of logits `[rows, vocab]` in memory that is kept between calls; with features
-/// `[rows, width]` where they are wanted.
+/// `[rows, width]` where they are wanted, and with each row's maximum where the engine knows it.
 #[derive(Debug, Default)]
 pub struct Logits {
     vocab: usize,
@@ -10,6 +10,19 @@ pub struct Logits {
     wants_features: bool,
     width: usize,
     features: Vec<f32>,
+    maxima: Vec<f32>,
+}
+
+/// The rows of a block, for writing. Their content is unspecified.
+#[derive(Debug)]
+pub struct WritableRows<'a> {
+    /// `[rows, vocab]`.
+    pub logits: &'a mut [f32],
+    /// `[rows, width]`.
+    pub features: &'a mut [f32],
+    /// The largest logit of each row, `[rows]`: what a coder needs first, and an engine may know
+    /// while the row is at hand. NaN, which is what stands there, says that it is not known.
+    pub maxima: &'a mut [f32],
 }
 
 impl Logits {
@@ -29,19 +42,19 @@ impl Logits {
         self.wants_features
     }
 
-    /// Makes room for the features of as many rows as there are logits for, and gives logits
-    /// `[rows, vocab]` and features `[rows, width]` for writing. Their content is unspecified.
-    pub fn resize_with_features(
-        &mut self,
-        rows: usize,
-        vocab: usize,
-        width: usize,
-    ) -> (&mut [f32], &mut [f32]) {
+    /// Makes room for `rows` rows of `vocab` logits and `width` features.
+    pub fn resize_all(&mut self, rows: usize, vocab: usize, width: usize) -> WritableRows<'_> {
         self.width = width;
         self.features.resize(rows * width, 0.0);
         self.vocab = vocab;
         self.values.resize(rows * vocab, 0.0);
-        (&mut self.values, &mut self.features)
+        self.maxima.clear();
+        self.maxima.resize(rows, f32::NAN);
+        WritableRows {
+            logits: &mut self.values,
+            features: &mut self.features,
+            maxima: &mut self.maxima,
+        }
     }
 
     /// Features of one row, `[width]`; empty where an engine left none.
@@ -52,11 +65,7 @@ impl Logits {
     /// Makes room for `rows` rows of `vocab` values and gives them for writing, `[rows, vocab]`.
     /// Their content is unspecified.
     pub fn resize(&mut self, rows: usize, vocab: usize) -> &mut [f32] {
-        self.width = 0;
-        self.features.clear();
-        self.vocab = vocab;
-        self.values.resize(rows * vocab, 0.0);
-        &mut self.values
+        self.resize_all(rows, vocab, 0).logits
     }
 
     /// Number of rows.
@@ -113,6 +122,12 @@ impl<'a> Rows<'a> {
         self.logits.row(self.order[i])
     }
 
+    /// The largest logit of entry `i` of the step, where the engine has left it.
+    pub fn maximum(&self, i: usize) -> Option<f32> {
+        let maximum = self.logits.maxima.get(self.order[i]);
+        maximum.copied().filter(|maximum| maximum.is_finite())
+    }
+
     /// Features of entry `i` of the step, `[width]`; empty where the engine left none.
     pub fn features(&self, i: usize) -> &'a [f32] {
         self.logits.features(self.order[i])
@@ -127,13 +142,16 @@ mod tests {
     fn features_stand_beside_their_rows_and_go_with_them() {
         let mut block = Logits::with_features();
         assert!(block.wants_features() && !Logits::new().wants_features());
-        let (logits, features) = block.resize_with_features(2, 3, 2);
-        logits.copy_from_slice(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-        features.copy_from_slice(&[10.0, 11.0, 12.0, 13.0]);
+        let written = block.resize_all(2, 3, 2);
+        written.logits.copy_from_slice(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        written.features.copy_from_slice(&[10.0, 11.0, 12.0, 13.0]);
+        written.maxima[1] = 5.0;
         let rows = Rows::new(&block, &[1, 0]);
+        assert_eq!([rows.maximum(0), rows.maximum(1)], [Some(5.0), None]);
         assert_eq!((rows.row(0), rows.features(0)), (&[3.0, 4.0, 5.0][..], &[12.0, 13.0][..]));
         assert_eq!((rows.row(1), rows.features(1)), (&[0.0, 1.0, 2.0][..], &[10.0, 11.0][..]));
         block.resize(2, 3);
+        assert_eq!(Rows::new(&block, &[1]).maximum(0), None);
         assert!(block.features(0).is_empty() && block.features(1).is_empty());
     }
 }

@@ -3,6 +3,7 @@
 //! The order of operations is that of docs/arithmetic.md; each of them gives a row the same bits
 //! whatever other rows the block holds.
 
+use finezip_core::WritableRows;
 use finezip_models::Activation;
 
 use crate::arithmetic::rope::Rope;
@@ -34,17 +35,9 @@ pub(crate) struct Workspace {
     /// The same of the positions that sink queries are rotated to.
     sink_angles: Vec<Vec<f32>>,
     operand: Operand,
-    /// Logits of a block whose rows are not neighbours in the result.
+    /// Logits and maxima of a block whose rows are not neighbours in the result.
     logits: Vec<f32>,
-}
-
-/// Where the rows that were asked for go.
-pub(crate) struct Outputs<'a> {
-    /// Logits, `[rows][vocab]`.
-    pub(crate) logits: &'a mut [f32],
-    /// What the head is multiplied with, before it is rounded, `[rows][hidden]`; empty where it is
-    /// not wanted.
-    pub(crate) features: &'a mut [f32],
+    maxima: Vec<f32>,
 }
 
 /// The widths of a model's rows.
@@ -76,7 +69,7 @@ pub(crate) fn run(
     stores: &mut [KvStore],
     workspace: &mut Workspace,
     block: &Block,
-    outputs: &mut Outputs<'_>,
+    outputs: &mut WritableRows<'_>,
 ) -> Result<()> {
     let config = model.config();
     let widths = Widths {
@@ -221,7 +214,9 @@ impl Pass<'_> {
     }
 
     /// Logits, and features if they are wanted, of the rows that give any.
-    fn head(&self, workspace: &mut Workspace, results: &mut Outputs<'_>) -> Result<()> {
+    ///
+    /// Features are what the head is multiplied with, before it is rounded.
+    fn head(&self, workspace: &mut Workspace, results: &mut WritableRows<'_>) -> Result<()> {
         let weights = self.model.weights();
         let outputs = &self.block.outputs;
         let Some(&(_, first)) = outputs.first() else { return Ok(()) };
@@ -235,18 +230,25 @@ impl Pass<'_> {
                 self.norm_row(row, &weights.final_gain, features);
             }
         }
-        let logits = &mut *results.logits;
+        let WritableRows { logits, maxima, .. } = results;
         let (vocab, count) = (self.model.config().vocab_size, outputs.len());
         let neighbours = outputs.iter().zip(first..).all(|(&(_, output), next)| output == next);
         if neighbours {
             let target = &mut logits[first * vocab..(first + count) * vocab];
-            workspace.operand.multiply(self.context, &weights.head, target);
+            let maxima = &mut maxima[first..first + count];
+            let (context, head) = (self.context, &weights.head);
+            workspace.operand.multiply_with_maxima(context, head, target, maxima);
             return Ok(());
         }
-        workspace.logits.resize(count * vocab, 0.0);
-        workspace.operand.multiply(self.context, &weights.head, &mut workspace.logits);
-        for (&(_, output), row) in outputs.iter().zip(workspace.logits.chunks_exact(vocab)) {
+        let Workspace { operand, logits: rows, maxima: known, .. } = workspace;
+        rows.resize(count * vocab, 0.0);
+        known.clear();
+        known.resize(count, f32::NAN);
+        operand.multiply_with_maxima(self.context, &weights.head, rows, known);
+        for (&(_, output), (row, known)) in outputs.iter().zip(rows.chunks_exact(vocab).zip(known))
+        {
             logits[output * vocab..(output + 1) * vocab].copy_from_slice(row);
+            maxima[output] = *known;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::kernels::{
     Context, QuantizedBlocks, QuantizedRows, add_assign, gemm_f32, gemm_int4, gemm_int4_add,
-    gemm_int8, gemm_int8_add,
+    gemm_int8, gemm_int8_add, gemm_int8_with_maxima,
 };
 use crate::weights::Linear;
 
@@ -49,6 +49,23 @@ impl Operand {
             Linear::F32(weights) => {
                 gemm_f32(context, &self.plain, self.plain.len() / weights.depth(), weights, out)
             }
+        }
+    }
+
+    /// As [`Operand::multiply`], and leaves each row's maximum where the kernel has it at hand:
+    /// rows of int8.
+    pub(crate) fn multiply_with_maxima(
+        &self,
+        context: &Context,
+        weights: &Linear,
+        out: &mut [f32],
+        maxima: &mut [f32],
+    ) {
+        match weights {
+            Linear::Int8(weights) => {
+                gemm_int8_with_maxima(context, &self.quantized, weights, out, maxima);
+            }
+            Linear::Int4(_) | Linear::F32(_) => self.multiply(context, weights, out),
         }
     }
 

@@ -9,12 +9,12 @@ use std::ops::Range;
 
 use finezip_core::{
     Error, LaneFeed, LaneGroup, LaneState, LanguageModel, Logits, ModelIdentity, Session,
-    SessionShape,
+    SessionShape, WritableRows,
 };
 
 use crate::blocks::{Block, Blocks};
 use crate::error::Result;
-use crate::forward::{self, Outputs, Workspace};
+use crate::forward::{self, Workspace};
 use crate::kernels::Context;
 use crate::kv_store::{KvStore, StoredLane};
 use crate::model::{ENGINE, ExactModel};
@@ -78,7 +78,7 @@ impl<'a> ExactSession<'a> {
     }
 
     /// Runs checked feeds; `outputs` has a row for each requested token, in the order of the feeds.
-    fn run(&mut self, feeds: &[LaneFeed<'_>], mut outputs: Outputs<'_>) -> Result<()> {
+    fn run(&mut self, feeds: &[LaneFeed<'_>], mut outputs: WritableRows<'_>) -> Result<()> {
         let Self { model, context, shape, fed, stores, workspace, block } = self;
         let first_output = feeds.iter().scan(0, |next, feed| {
             let first = *next;
@@ -141,13 +141,8 @@ impl Session for ExactSession<'_> {
         self.check(feeds)?;
         let rows = feeds.iter().map(|feed| feed.rows).sum();
         let (vocab, hidden) = (self.model.config().vocab_size, self.model.config().hidden_size);
-        let outputs = if logits.wants_features() {
-            let (logits, features) = logits.resize_with_features(rows, vocab, hidden);
-            Outputs { logits, features }
-        } else {
-            Outputs { logits: logits.resize(rows, vocab), features: &mut [] }
-        };
-        self.run(feeds, outputs).map_err(engine_error)?;
+        let width = if logits.wants_features() { hidden } else { 0 };
+        self.run(feeds, logits.resize_all(rows, vocab, width)).map_err(engine_error)?;
         for feed in feeds {
             self.fed[feed.lane] += feed.tokens.len() as u64;
         }

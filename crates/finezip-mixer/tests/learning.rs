@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use finezip_core::{
-    Coder, Feed, FrameShape, Logits, Record, ReferenceCoder, Rows, StepEntry, TokenId,
+    Coder, Feed, FrameShape, Logits, Record, ReferenceCoder, Rows, StepEntry, TokenId, WritableRows,
 };
 use finezip_mixer::learn::{LearningCoder, Settings, from_record};
 use finezip_mixer::tokens;
@@ -65,7 +65,8 @@ impl Frame {
                 .collect();
             for entries in entries.chunks(most) {
                 // Rows stand in another order than they are coded in.
-                let (rows, features) = logits.resize_with_features(entries.len(), VOCAB, WIDTH);
+                let WritableRows { logits: rows, features, .. } =
+                    logits.resize_all(entries.len(), VOCAB, WIDTH);
                 for (i, entry) in entries.iter().rev().enumerate() {
                     rows[i * VOCAB..][..VOCAB].copy_from_slice(&self.rows[entry.index]);
                     features[i * WIDTH..][..WIDTH].copy_from_slice(&self.features[entry.index]);
@@ -163,16 +164,16 @@ fn rows_without_features_or_of_another_width_are_refused() {
     logits.resize(1, VOCAB).fill(0.0);
     assert!(encoder.encode(&entries, Rows::new(&logits, &[0]), &[5]).is_err());
     let mut block = |vocab, width| {
-        let (rows, features) = logits.resize_with_features(1, vocab, width);
-        rows.fill(0.0);
-        features.fill(1.0);
+        let written = logits.resize_all(1, vocab, width);
+        written.logits.fill(0.0);
+        written.features.fill(1.0);
         encoder.encode(&entries, Rows::new(&logits, &[0]), &[5])
     };
     assert!(block(VOCAB, WIDTH).is_ok());
     assert!(block(VOCAB, WIDTH - 1).is_err());
     assert!(block(VOCAB - 1, WIDTH).is_err());
     assert!(block(VOCAB, WIDTH).is_ok());
-    logits.resize_with_features(1, VOCAB, WIDTH);
+    logits.resize_all(1, VOCAB, WIDTH);
     let rows = Rows::new(&logits, &[0]);
     assert!(encoder.encode(&entries, rows, &[VOCAB as TokenId]).is_err());
     assert!(encoder.encode(&entries, rows, &[1, 2]).is_err());

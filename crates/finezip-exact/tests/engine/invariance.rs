@@ -1,6 +1,7 @@
 //! Logits do not depend on instruction set, threads, lanes or how tokens are fed.
 
-use finezip_core::{LaneFeed, LanguageModel, Logits, SessionShape, TokenId, Window};
+use finezip_core::softmax::row_maximum;
+use finezip_core::{LaneFeed, LanguageModel, Logits, Rows, SessionShape, TokenId, Window};
 use finezip_exact::kernels::Isa;
 use finezip_exact::{ExactModel, ExactOptions, Precision};
 use proptest::prelude::*;
@@ -144,6 +145,10 @@ proptest! {
                     }
                 }
                 prop_assert_eq!(row, logits.rows());
+                let order: Vec<usize> = (0..row).collect();
+                for (row, known) in (0..row).map(|i| (logits.row(i), Rows::new(&logits, &order).maximum(i))) {
+                    prop_assert_eq!(known, row_maximum(row));
+                }
             }
         }
     }

@@ -59,15 +59,15 @@ impl<'a> Distribution<'a> {
         }
     }
 
-    /// Takes a row of logits `[vocab]`.
-    pub(crate) fn fill(&mut self, row: &[f32]) -> Result<()> {
+    /// Takes a row of logits `[vocab]`, whose maximum may be known.
+    pub(crate) fn fill(&mut self, row: &[f32], maximum: Option<f32>) -> Result<()> {
         if row.len() != self.weights.len() {
             return Err(Error::payload(
                 super::NAME,
                 format!("expected rows of {} logits, found {}", self.weights.len(), row.len()),
             ));
         }
-        let weigh = Weigh { row, weights: &mut self.weights };
+        let weigh = Weigh { row, maximum, weights: &mut self.weights };
         let Some(token) = run_on(self.unit, weigh) else {
             return Err(Error::payload(super::NAME, "a row of logits has no finite maximum"));
         };
@@ -96,6 +96,7 @@ impl<'a> Distribution<'a> {
 /// Turns a row of logits into weights; answers the first token with the largest logit.
 struct Weigh<'a> {
     row: &'a [f32],
+    maximum: Option<f32>,
     weights: &'a mut [u32],
 }
 
@@ -105,7 +106,10 @@ impl Loop for Weigh<'_> {
     #[inline(always)]
     fn run(self) -> Option<usize> {
         const BLOCK: usize = 64;
-        let maximum = row_maximum(self.row)?;
+        let maximum = match self.maximum {
+            Some(maximum) => maximum,
+            None => row_maximum(self.row)?,
+        };
         for (weight_of, &logit) in self.weights.iter_mut().zip(self.row) {
             *weight_of = weight(logit - maximum);
         }
@@ -164,8 +168,8 @@ mod tests {
             let row: Vec<f32> = (0..300u32)
                 .map(|i| (i.wrapping_mul(2_654_435_761 + 2 * seed) >> 20) as f32 * 0.007)
                 .collect();
-            distribution.fill(&row).unwrap();
             let maximum = row_maximum(&row).unwrap();
+            distribution.fill(&row, (seed % 2 == 0).then_some(maximum)).unwrap();
             let mut sum = 0;
             for place in 0..300 {
                 assert_eq!(distribution.below(place as u32), sum);

@@ -109,7 +109,7 @@ impl Encoder for MixerEncoder<'_> {
                     format!("token {token} in a vocabulary of {}", self.places.len()),
                 ));
             };
-            self.distribution.fill(rows.row(i))?;
+            self.distribution.fill(rows.row(i), rows.maximum(i))?;
             let coder = &mut self.coder;
             self.mixer.code(entry, &mut self.distribution, |one, middle| {
                 let outcome = place >= middle;
@@ -141,7 +141,7 @@ impl Decoder for MixerDecoder<'_> {
     ) -> Result<()> {
         check_step(NAME, entries, rows, tokens.len())?;
         for (i, (entry, token)) in entries.iter().zip(tokens).enumerate() {
-            self.distribution.fill(rows.row(i))?;
+            self.distribution.fill(rows.row(i), rows.maximum(i))?;
             let coder = &mut self.coder;
             *token = self.mixer.code(entry, &mut self.distribution, |one, _| coder.decode(one))?;
         }

@@ -58,7 +58,7 @@ impl Recording {
     /// Records the row `[vocab]` of the frame's next token, in the frame's order.
     pub fn push(&mut self, row: &[f32], token: TokenId) -> Result<()> {
         let mut distribution = Distribution::new(&self.trie);
-        distribution.fill(row)?;
+        distribution.fill(row, None)?;
         let place = self.trie.places[token as usize];
         let (mut low, mut high) = (0, self.table.len() as u32);
         let mut at = if self.trie.decisions.is_empty() { LEAF } else { 0 };
