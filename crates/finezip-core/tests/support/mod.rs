@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use finezip_core::{
-    ByteTokenizer, Exactness, Feed, Fingerprint, LaneFeed, LaneState, Language, LanguageModel,
-    Logits, ModelIdentity, Plan, Record, ReferenceCoder, Result, Schedule, Session, SessionShape,
-    StepEntry, TokenId, Tokenizer, Window,
+    ByteTokenizer, Error, Exactness, Feed, Fingerprint, LaneFeed, LaneGroup, LaneState, Language,
+    LanguageModel, Logits, ModelIdentity, Plan, Record, ReferenceCoder, Result, Schedule, Session,
+    SessionShape, StepEntry, TokenId, Tokenizer, Window,
 };
 
 /// Words with tokens of their own, after the 256 bytes; the empty one is a special token.
@@ -68,6 +68,10 @@ pub(crate) struct HashModel {
     identity: ModelIdentity,
     /// Whether its sessions save and restore lanes.
     pub(crate) saves: bool,
+    /// Sessions that have the lanes among them, where there are as many lanes.
+    pub(crate) sessions: usize,
+    /// A session, and which of its calls fails.
+    pub(crate) failing: Option<(usize, usize)>,
 }
 
 impl HashModel {
@@ -81,6 +85,8 @@ impl HashModel {
                 exactness,
             },
             saves: false,
+            sessions: 1,
+            failing: None,
         }
     }
 }
@@ -120,17 +126,44 @@ impl LanguageModel for HashModel {
     }
 
     fn open_session<'a>(&'a self, shape: SessionShape) -> Result<Box<dyn Session + 'a>> {
-        Ok(Box::new(HashSession { states: vec![0; shape.lanes], saves: self.saves }))
+        Ok(self.session(0, shape.lanes))
+    }
+
+    fn open_sessions<'a>(&'a self, shape: SessionShape) -> Result<Vec<LaneGroup<'a>>> {
+        let sessions = self.sessions.clamp(1, shape.lanes.max(1));
+        let start = |number: usize| shape.lanes * number / sessions;
+        let group = |number: usize| {
+            let lanes = start(number)..start(number + 1);
+            LaneGroup { session: self.session(number, lanes.len()), lanes }
+        };
+        Ok((0..sessions).map(group).collect())
+    }
+}
+
+impl HashModel {
+    fn session(&self, number: usize, lanes: usize) -> Box<dyn Session + '_> {
+        let failing = self.failing.filter(|&(session, _)| session == number);
+        Box::new(HashSession {
+            states: vec![0; lanes],
+            saves: self.saves,
+            calls_before_failure: failing.map(|(_, call)| call),
+        })
     }
 }
 
 struct HashSession {
     states: Vec<u64>,
     saves: bool,
+    calls_before_failure: Option<usize>,
 }
 
 impl Session for HashSession {
     fn feed(&mut self, feeds: &[LaneFeed<'_>], logits: &mut Logits) -> Result<()> {
+        if let Some(calls) = &mut self.calls_before_failure {
+            *calls = calls
+                .checked_sub(1)
+                .ok_or_else(|| Error::engine("hash", "a session that fails"))?;
+        }
         let rows = feeds.iter().map(|feed| feed.rows).sum();
         let mut rows = logits.resize(rows, VOCABULARY).chunks_mut(VOCABULARY);
         for feed in feeds {
