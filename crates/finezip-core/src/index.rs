@@ -195,7 +195,9 @@ impl ArchiveIndex {
                 resolved = Some((frame.member, components));
             }
             let payload = read_payload(source, frame)?;
-            let text = decoder.frame(frame.number, &frame.header, &payload)?;
+            let text = decoder
+                .frame(frame.number, &frame.header, &payload)
+                .map_err(|error| error.at(Some(frame.number), frame.offset))?;
             let from = range.start.saturating_sub(frame.text_offset) as usize;
             let to = (range.end.min(text_end) - frame.text_offset) as usize;
             writer.write_all(&text[from..to])?;
@@ -375,4 +377,78 @@ fn read_block<S: Read + Seek>(source: &mut S, frame: &FrameInfo) -> Result<(Vec<
     }
     let crc = block.split_off(payload_bytes as usize);
     Ok((block, u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]])))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::archive::{IndexEntry, content_hash, end, start_bytes};
+
+    /// An archive of a stored frame and a frame of records whose payload is no index of records,
+    /// though every checksum holds.
+    fn no_index_of_records() -> Vec<u8> {
+        let mut archive = start_bytes().to_vec();
+        let descriptor = Descriptor::default().to_block(0);
+        archive.extend(&descriptor);
+        let frames = [
+            (1, Method::Stored, &b"text"[..], &b"text"[..]),
+            (2, Method::Records { records: 1, tokens: 0 }, b"text", b"\x07zz"),
+        ];
+        let (mut entries, mut hashes) = (Vec::new(), Vec::new());
+        for (number, method, text, payload) in frames {
+            let header = FrameHeader {
+                method,
+                original_bytes: text.len() as u64,
+                payload_bytes: payload.len() as u64,
+                content_hash: content_hash(text),
+            };
+            let crc = block_crc(number, payload).to_le_bytes();
+            let block = [&header.to_bytes(number), payload, &crc].concat();
+            entries.push(IndexEntry {
+                block_bytes: block.len() as u64,
+                original_bytes: header.original_bytes,
+            });
+            hashes.push(header.content_hash);
+            archive.extend(block);
+        }
+        let end = End {
+            descriptor_bytes: descriptor.len() as u64,
+            frames: entries,
+            digest: end::digest(&hashes),
+            ..End::default()
+        };
+        archive.extend(end.to_bytes(3).unwrap());
+        archive
+    }
+
+    #[test]
+    fn damage_is_named_by_its_frame_and_offset_whatever_reads_it() {
+        let archive = no_index_of_records();
+        let decompressor = Decompressor::without_model();
+        let mut source = Cursor::new(&archive);
+        let index = ArchiveIndex::read(&mut source, &Limits::default()).unwrap();
+        let frame = index.frames[1];
+        assert!(frame.offset > START_BYTES);
+        let mut text = Vec::new();
+        let all = 0..u64::MAX;
+        let errors = [
+            decompressor.decompress(&archive).unwrap_err(),
+            index.extract(&mut source, all, &decompressor, &mut text).unwrap_err(),
+        ];
+        for error in errors {
+            let Error::Damaged { part, frame: number, offset, .. } = &error else {
+                panic!("{error}")
+            };
+            assert_eq!((*part, *number, *offset), ("index of records", Some(1), frame.offset));
+        }
+        assert_eq!(text, b"text");
+        let mut text = Vec::new();
+        let recovery = decompressor.recover(&mut source, &mut text).unwrap();
+        assert_eq!(text, b"text");
+        let [loss] = &recovery.losses[..] else { panic!("{:?}", recovery.losses) };
+        let place = format!("frame 1, index of records at offset {}", frame.offset);
+        assert!(loss.why.contains(&place), "{}", loss.why);
+    }
 }

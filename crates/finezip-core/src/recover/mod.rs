@@ -225,7 +225,7 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
             self.window.bytes(block.payload_offset(), header.payload_bytes as usize)?.to_vec();
         if !header.method.needs_descriptor() {
             self.decoder.set_components(None);
-            return self.decode(number, header, &payload);
+            return self.decode(number, block, header, &payload);
         }
         let mut why = if parts.is_guess {
             "the description of what it is coded with is lost".to_owned()
@@ -237,7 +237,7 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
                 continue;
             }
             self.decoder.set_components(parts.resolved.as_ref().map(|(_, held)| held.clone()));
-            match self.decode(number, header, &payload)? {
+            match self.decode(number, block, header, &payload)? {
                 None => {
                     // What has decoded one frame is tried first for the next.
                     parts.candidates.swap(0, candidate);
@@ -254,6 +254,7 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
     fn decode(
         &mut self,
         number: u64,
+        block: &Found,
         header: &FrameHeader,
         payload: &[u8],
     ) -> Result<Option<String>> {
@@ -264,7 +265,7 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
             }
             // Not the archive's fault.
             Err(error @ (Error::Io(_) | Error::Engine { .. })) => Err(error),
-            Err(error) => Ok(Some(error.to_string())),
+            Err(error) => Ok(Some(error.at(Some(number), block.offset).to_string())),
         }
     }
 
