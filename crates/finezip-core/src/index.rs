@@ -3,6 +3,7 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
+use crate::archive::end::digest;
 use crate::archive::limits::within;
 use crate::archive::parser::read_descriptor;
 use crate::archive::{
@@ -120,6 +121,7 @@ impl ArchiveIndex {
             }
             None => None,
         };
+        let first_frame = self.frames.len();
         let mut offset = start + START_BYTES;
         let mut text_offset = self.text_bytes();
         let first_text = text_offset;
@@ -155,6 +157,13 @@ impl ArchiveIndex {
             });
             offset += entry.block_bytes;
             text_offset += entry.original_bytes;
+        }
+        // A frame of another archive may have the same number and lengths.
+        let hashes: Vec<u64> =
+            self.frames[first_frame..].iter().map(|frame| frame.header.content_hash).collect();
+        if digest(&hashes) != end.digest {
+            let what = "it does not list the frames that stand before it";
+            return Err(Error::damaged("index", what).at(None, start + end.body_bytes()));
         }
         self.members.push(MemberInfo {
             offset: start,
@@ -384,7 +393,7 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    use crate::archive::{IndexEntry, content_hash, end, start_bytes};
+    use crate::archive::{IndexEntry, content_hash, start_bytes};
 
     /// An archive of a stored frame and a frame of records whose payload is no index of records,
     /// though every checksum holds.
@@ -416,7 +425,7 @@ mod tests {
         let end = End {
             descriptor_bytes: descriptor.len() as u64,
             frames: entries,
-            digest: end::digest(&hashes),
+            digest: digest(&hashes),
             ..End::default()
         };
         archive.extend(end.to_bytes(3).unwrap());
