@@ -2,9 +2,9 @@
 
 mod support;
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 
-use finezip_core::{ArchiveIndex, Compressor, Decompressor, Error, Exactness, Limits};
+use finezip_core::{ArchiveIndex, Compressor, Decompressor, Error, Exactness, Limits, write};
 use proptest::prelude::*;
 use support::{Chunks, TEXT, language};
 
@@ -126,6 +126,38 @@ fn a_frame_of_another_archive_with_the_same_place_is_found() {
             assert!(matches!(error, Error::Damaged { part: "index", .. }), "frame {i}: {said}");
             let end = places.last().map_or(0, |last| last.0 + last.1);
             assert!(said.contains(&format!("index at offset {end}: ")), "frame {i}: {said}");
+        }
+    }
+}
+
+#[test]
+fn an_index_over_the_limit_is_refused_however_it_arrives() {
+    // A hundred stored frames, and an index of some 200 bytes.
+    let plain = Compressor::builder().frame_bytes(1).build().unwrap();
+    let archive = plain.compress(&[0xFF; 100]).unwrap();
+    let footer = &archive[archive.len() - 8..];
+    let length = u64::from(u32::from_le_bytes([footer[0], footer[1], footer[2], footer[3]]));
+    assert!(length > 200, "{length}");
+    for (end_bytes, is_read) in [(100, false), (length - 1, false), (length, true)] {
+        let limits = Limits { end_bytes, ..Limits::default() };
+        let decompressor = Decompressor::without_model().with_limits(limits);
+        let pieces = |bytes| {
+            let mut decoder = write::Decoder::new(Vec::new(), &decompressor);
+            archive
+                .chunks(bytes)
+                .try_for_each(|piece| decoder.write_all(piece).map_err(Error::from_io))?;
+            decoder.finish().map(|(text, _)| text)
+        };
+        let whole = decompressor.decompress(&archive);
+        let index = ArchiveIndex::read(&mut Cursor::new(&archive), &limits).map(|_| Vec::new());
+        for found in [whole, pieces(archive.len()), pieces(50), pieces(1), index] {
+            match found {
+                Ok(text) => assert!(is_read && (text.is_empty() || text == [0xFF; 100])),
+                Err(error) => {
+                    assert!(!is_read, "{end_bytes}: {error}");
+                    assert!(matches!(error, Error::Limit { .. }), "{end_bytes}: {error}");
+                }
+            }
         }
     }
 }
