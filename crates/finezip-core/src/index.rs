@@ -242,8 +242,8 @@ impl ArchiveIndex {
     /// nothing else. The range is cut at the last record. Gives the number of bytes written.
     ///
     /// # Errors
-    /// [`Error::NoRecords`] where a frame has none; damage of the records asked for, not of
-    /// others.
+    /// [`Error::NoRecords`] where a frame that is asked for, or stands before, has none; damage of
+    /// the records asked for, not of others.
     pub fn extract_records<S: Read + Seek>(
         &self,
         source: &mut S,
@@ -255,6 +255,10 @@ impl ArchiveIndex {
         let mut resolved = None;
         let (mut first, mut written) = (0, 0);
         for frame in &self.frames {
+            // What follows is not asked for, whatever it is.
+            if first >= wanted.end {
+                break;
+            }
             let Method::Records { records, .. } = frame.header.method else {
                 return Err(Error::NoRecords { frame: frame.number });
             };
