@@ -95,7 +95,7 @@ pub enum Error {
     /// The archive needs another part than the one at hand.
     #[error("the archive needs {part} {expected}; at hand is {found}")]
     Mismatch {
-        /// "model", "adapter", "engine", "tokenizer", "schedule" or "coder".
+        /// "model", "adapter", "engine", "tokenizer", "schedule", "coder", "prime" or "byte coder".
         part: &'static str,
         /// What the archive says.
         expected: String,

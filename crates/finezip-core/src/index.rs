@@ -3,6 +3,7 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
+use crate::archive::end::digest;
 use crate::archive::limits::within;
 use crate::archive::parser::read_descriptor;
 use crate::archive::{
@@ -120,6 +121,7 @@ impl ArchiveIndex {
             }
             None => None,
         };
+        let first_frame = self.frames.len();
         let mut offset = start + START_BYTES;
         let mut text_offset = self.text_bytes();
         let first_text = text_offset;
@@ -155,6 +157,13 @@ impl ArchiveIndex {
             });
             offset += entry.block_bytes;
             text_offset += entry.original_bytes;
+        }
+        // A frame of another archive may have the same number and lengths.
+        let hashes: Vec<u64> =
+            self.frames[first_frame..].iter().map(|frame| frame.header.content_hash).collect();
+        if digest(&hashes) != end.digest {
+            let what = "it does not list the frames that stand before it";
+            return Err(Error::damaged("index", what).at(None, start + end.body_bytes()));
         }
         self.members.push(MemberInfo {
             offset: start,
@@ -195,7 +204,9 @@ impl ArchiveIndex {
                 resolved = Some((frame.member, components));
             }
             let payload = read_payload(source, frame)?;
-            let text = decoder.frame(frame.number, &frame.header, &payload)?;
+            let text = decoder
+                .frame(frame.number, &frame.header, &payload)
+                .map_err(|error| error.at(Some(frame.number), frame.offset))?;
             let from = range.start.saturating_sub(frame.text_offset) as usize;
             let to = (range.end.min(text_end) - frame.text_offset) as usize;
             writer.write_all(&text[from..to])?;
@@ -231,8 +242,8 @@ impl ArchiveIndex {
     /// nothing else. The range is cut at the last record. Gives the number of bytes written.
     ///
     /// # Errors
-    /// [`Error::NoRecords`] where a frame has none; damage of the records asked for, not of
-    /// others.
+    /// [`Error::NoRecords`] where a frame that is asked for, or stands before, has none; damage of
+    /// the records asked for, not of others.
     pub fn extract_records<S: Read + Seek>(
         &self,
         source: &mut S,
@@ -244,6 +255,10 @@ impl ArchiveIndex {
         let mut resolved = None;
         let (mut first, mut written) = (0, 0);
         for frame in &self.frames {
+            // What follows is not asked for, whatever it is.
+            if first >= wanted.end {
+                break;
+            }
             let Method::Records { records, .. } = frame.header.method else {
                 return Err(Error::NoRecords { frame: frame.number });
             };
@@ -375,4 +390,78 @@ fn read_block<S: Read + Seek>(source: &mut S, frame: &FrameInfo) -> Result<(Vec<
     }
     let crc = block.split_off(payload_bytes as usize);
     Ok((block, u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]])))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::archive::{IndexEntry, content_hash, start_bytes};
+
+    /// An archive of a stored frame and a frame of records whose payload is no index of records,
+    /// though every checksum holds.
+    fn no_index_of_records() -> Vec<u8> {
+        let mut archive = start_bytes().to_vec();
+        let descriptor = Descriptor::default().to_block(0);
+        archive.extend(&descriptor);
+        let frames = [
+            (1, Method::Stored, &b"text"[..], &b"text"[..]),
+            (2, Method::Records { records: 1, tokens: 0 }, b"text", b"\x07zz"),
+        ];
+        let (mut entries, mut hashes) = (Vec::new(), Vec::new());
+        for (number, method, text, payload) in frames {
+            let header = FrameHeader {
+                method,
+                original_bytes: text.len() as u64,
+                payload_bytes: payload.len() as u64,
+                content_hash: content_hash(text),
+            };
+            let crc = block_crc(number, payload).to_le_bytes();
+            let block = [&header.to_bytes(number), payload, &crc].concat();
+            entries.push(IndexEntry {
+                block_bytes: block.len() as u64,
+                original_bytes: header.original_bytes,
+            });
+            hashes.push(header.content_hash);
+            archive.extend(block);
+        }
+        let end = End {
+            descriptor_bytes: descriptor.len() as u64,
+            frames: entries,
+            digest: digest(&hashes),
+            ..End::default()
+        };
+        archive.extend(end.to_bytes(3).unwrap());
+        archive
+    }
+
+    #[test]
+    fn damage_is_named_by_its_frame_and_offset_whatever_reads_it() {
+        let archive = no_index_of_records();
+        let decompressor = Decompressor::without_model();
+        let mut source = Cursor::new(&archive);
+        let index = ArchiveIndex::read(&mut source, &Limits::default()).unwrap();
+        let frame = index.frames[1];
+        assert!(frame.offset > START_BYTES);
+        let mut text = Vec::new();
+        let all = 0..u64::MAX;
+        let errors = [
+            decompressor.decompress(&archive).unwrap_err(),
+            index.extract(&mut source, all, &decompressor, &mut text).unwrap_err(),
+        ];
+        for error in errors {
+            let Error::Damaged { part, frame: number, offset, .. } = &error else {
+                panic!("{error}")
+            };
+            assert_eq!((*part, *number, *offset), ("index of records", Some(1), frame.offset));
+        }
+        assert_eq!(text, b"text");
+        let mut text = Vec::new();
+        let recovery = decompressor.recover(&mut source, &mut text).unwrap();
+        assert_eq!(text, b"text");
+        let [loss] = &recovery.losses[..] else { panic!("{:?}", recovery.losses) };
+        let place = format!("frame 1, index of records at offset {}", frame.offset);
+        assert!(loss.why.contains(&place), "{}", loss.why);
+    }
 }

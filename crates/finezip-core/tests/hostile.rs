@@ -2,9 +2,9 @@
 
 mod support;
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 
-use finezip_core::{ArchiveIndex, Compressor, Decompressor, Error, Exactness, Limits};
+use finezip_core::{ArchiveIndex, Compressor, Decompressor, Error, Exactness, Limits, write};
 use proptest::prelude::*;
 use support::{Chunks, TEXT, language};
 
@@ -75,8 +75,10 @@ fn frames_swapped_repeated_or_dropped_are_found() {
     for (i, &(offset, length)) in blocks.iter().enumerate() {
         let without = [&archive[..offset], &archive[offset + length..]].concat();
         assert!(decode(&without).is_err(), "frame {i} dropped");
+        assert!(extract(&without).is_err(), "frame {i} dropped");
         let twice = [&archive[..offset + length], &piece(i), &archive[offset + length..]].concat();
         assert!(decode(&twice).is_err(), "frame {i} repeated");
+        assert!(extract(&twice).is_err(), "frame {i} repeated");
     }
     for i in 1..blocks.len() - 1 {
         let (start, end) = (blocks[i].0, blocks[i + 1].0 + blocks[i + 1].1);
@@ -85,18 +87,77 @@ fn frames_swapped_repeated_or_dropped_are_found() {
         }
         let swapped = [&archive[..start], &piece(i + 1), &piece(i), &archive[end..]].concat();
         assert!(decode(&swapped).is_err(), "frames {i} and {} swapped", i + 1);
+        assert!(extract(&swapped).is_err(), "frames {i} and {} swapped", i + 1);
     }
 }
 
 #[test]
 fn two_archives_spliced_are_found() {
     let one = compressor(45).compress(&text()).unwrap();
-    let other = compressor(45).compress(&[&text()[..], b"!"].concat()).unwrap();
+    // Every frame is another, and most are as long.
+    let other = compressor(45).compress(&[b"!", &text()[..]].concat()).unwrap();
     for &(offset, _) in &blocks(&one) {
         let spliced = [&one[..offset], &other[offset.min(other.len())..]].concat();
         // A splice before the first difference is the other archive itself.
         if spliced != other {
             assert!(decode(&spliced).is_err(), "at {offset}");
+            assert!(extract(&spliced).is_err(), "at {offset}");
+        }
+    }
+}
+
+/// Frames of one number and the same lengths: only the index's digest tells them apart.
+#[test]
+fn a_frame_of_another_archive_with_the_same_place_is_found() {
+    // What neither Zstandard nor the model makes smaller.
+    let noise: Vec<u8> = (0..170_u8).map(|i| 0x80 | i.wrapping_mul(37)).collect();
+    let one = compressor(45).compress(&noise).unwrap();
+    let places = blocks(&one);
+    assert!(places.len() >= 4, "{}", places.len());
+    for (i, &(offset, length)) in places.iter().enumerate() {
+        let mut changed = noise.clone();
+        changed[i * 45] ^= 1;
+        let other = compressor(45).compress(&changed).unwrap();
+        assert_eq!(blocks(&other), places);
+        let block = offset..offset + length;
+        let spliced = [&one[..block.start], &other[block.clone()], &one[block.end..]].concat();
+        for error in [decode(&spliced).unwrap_err(), extract(&spliced).unwrap_err()] {
+            let said = error.to_string();
+            assert!(matches!(error, Error::Damaged { part: "index", .. }), "frame {i}: {said}");
+            let end = places.last().map_or(0, |last| last.0 + last.1);
+            assert!(said.contains(&format!("index at offset {end}: ")), "frame {i}: {said}");
+        }
+    }
+}
+
+#[test]
+fn an_index_over_the_limit_is_refused_however_it_arrives() {
+    // A hundred stored frames, and an index of some 200 bytes.
+    let plain = Compressor::builder().frame_bytes(1).build().unwrap();
+    let archive = plain.compress(&[0xFF; 100]).unwrap();
+    let footer = &archive[archive.len() - 8..];
+    let length = u64::from(u32::from_le_bytes([footer[0], footer[1], footer[2], footer[3]]));
+    assert!(length > 200, "{length}");
+    for (end_bytes, is_read) in [(100, false), (length - 1, false), (length, true)] {
+        let limits = Limits { end_bytes, ..Limits::default() };
+        let decompressor = Decompressor::without_model().with_limits(limits);
+        let pieces = |bytes| {
+            let mut decoder = write::Decoder::new(Vec::new(), &decompressor);
+            archive
+                .chunks(bytes)
+                .try_for_each(|piece| decoder.write_all(piece).map_err(Error::from_io))?;
+            decoder.finish().map(|(text, _)| text)
+        };
+        let whole = decompressor.decompress(&archive);
+        let index = ArchiveIndex::read(&mut Cursor::new(&archive), &limits).map(|_| Vec::new());
+        for found in [whole, pieces(archive.len()), pieces(50), pieces(1), index] {
+            match found {
+                Ok(text) => assert!(is_read && (text.is_empty() || text == [0xFF; 100])),
+                Err(error) => {
+                    assert!(!is_read, "{end_bytes}: {error}");
+                    assert!(matches!(error, Error::Limit { .. }), "{end_bytes}: {error}");
+                }
+            }
         }
     }
 }

@@ -177,6 +177,10 @@ fn archives_without_records_and_records_too_long_are_named() {
     let archive = plain.compress(TEXT).unwrap();
     assert!(matches!(extract(&archive, 0..1), Err(Error::NoRecords { frame: 0 })));
     assert_eq!(records(&archive), 0);
+    // Behind records it hinders nobody who does not ask for it.
+    let both = [lines(100).compress(b"first\nsecond\n").unwrap(), archive].concat();
+    assert_eq!(extract(&both, 0..2).unwrap(), b"first\nsecond\n");
+    assert!(matches!(extract(&both, 0..3), Err(Error::NoRecords { frame: 0 })));
     let long = vec![b'a'; 5 << 20];
     assert!(matches!(lines(1000).compress(&long), Err(Error::Settings(_))));
     let none = Compressor::builder().records(RecordRule::Bytes(0)).build();

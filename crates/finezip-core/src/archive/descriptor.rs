@@ -63,6 +63,11 @@ impl Descriptor {
     }
 
     fn to_body(&self) -> Vec<u8> {
+        self.body_with(prime::to_field)
+    }
+
+    /// The body with the content of its prime's field as `prime_field` makes it.
+    fn body_with(&self, prime_field: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
         let mut body = Vec::new();
         let mut field = |tag: u8, bytes: &[u8]| {
             body.push(tag);
@@ -86,18 +91,20 @@ impl Descriptor {
             field(ADAPTER, &adapter.0);
         }
         if let Some(language) = self.language.as_ref().filter(|l| !l.prime.is_empty()) {
-            field(PRIME, &prime::to_field(&language.prime));
+            field(PRIME, &prime_field(&language.prime));
         }
         body
     }
 
-    /// XXH3 of what decides how text is decoded: the body without the model's name.
+    /// XXH3 of what decides how text is decoded: the body without the model's name, with the prime
+    /// as it is. Zstandard's other versions make other bytes of a prime, and the two sides of a
+    /// channel need not have the same one.
     pub(crate) fn identity(&self) -> u64 {
         let mut nameless = self.clone();
         if let Some(language) = &mut nameless.language {
             language.model.name.clear();
         }
-        content_hash(&nameless.to_body())
+        content_hash(&nameless.body_with(prime::to_stored_field))
     }
 
     /// Whether `body` is a list of fields, whatever they hold: found out in at most 255 steps.

@@ -206,12 +206,15 @@ impl BlockParser {
     fn parse_end(&mut self) -> Result<Option<Block>> {
         let rest = &self.buffer[self.taken..];
         let Some(member) = &mut self.member else { return Ok(None) };
-        let found = match member.end.is_over(rest) {
-            true => End::read(rest, member.blocks)?,
+        // No further than it may reach, however much of it is there: a block that goes on is
+        // refused before its entries are taken to memory.
+        let most = self.limits.end_bytes.saturating_add(FOOTER_BYTES);
+        let reach = usize::try_from(most).map_or(rest.len(), |most| most.min(rest.len()));
+        let found = match member.end.is_over(&rest[..reach]) {
+            true => End::read(&rest[..reach], member.blocks)?,
             false => None,
         };
         let Some((found, length)) = found else {
-            let most = self.limits.end_bytes.saturating_add(FOOTER_BYTES);
             within("bytes of index and footer", rest.len() as u64, most)?;
             return Ok(None);
         };

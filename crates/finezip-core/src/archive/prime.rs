@@ -21,8 +21,13 @@ pub(super) fn to_field(prime: &[u8]) -> Vec<u8> {
             field.extend_from_slice(&payload);
             field
         }
-        _ => [&[STORED], prime].concat(),
+        _ => to_stored_field(prime),
     }
+}
+
+/// The field's content with the prime as it is: the same whatever version of Zstandard is at hand.
+pub(super) fn to_stored_field(prime: &[u8]) -> Vec<u8> {
+    [&[STORED], prime].concat()
 }
 
 /// The prime of a field's content, or what is wrong with it.

@@ -1,4 +1,4 @@
-//! What stands before a message's payload: 5 to 11 bytes.
+//! What stands before a message's payload: 5 to 12 bytes.
 
 use crate::archive::bytes::{ByteReader, Short, put_varint, varint_bytes};
 use crate::archive::limits::within;
@@ -80,6 +80,13 @@ impl<'a> Message<'a> {
                 Short::Varint => "its length is not a varint in its shortest form".into(),
             },
         })?;
+        if message.form == Form::Model && message.count == 0 {
+            // Its payload would be looked at by nobody.
+            return Err(Error::Message {
+                what: "it is coded by the model and has 0 tokens, where at least 1 is expected"
+                    .into(),
+            });
+        }
         within("bytes of text in a message", message.count, MAX_MESSAGE_BYTES)?;
         within("bytes of payload in a message", message.payload.len() as u64, MAX_MESSAGE_BYTES)?;
         Ok(message)
@@ -97,5 +104,42 @@ impl<'a> Message<'a> {
         let payload = &bytes[reader.position()..];
         let count = count.unwrap_or(payload.len() as u64);
         Ok(Self { form, profile, count, check, payload })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(form: Form, count: u64) -> Vec<u8> {
+        let profile = form.needs_profile().then_some(ProfilePrefix(7));
+        Message { form, profile, count, check: 0, payload: &[] }.to_bytes()
+    }
+
+    #[test]
+    fn headers_take_5_to_12_bytes() {
+        let counts = [1, 127, 128, 16_383, 16_384, MAX_MESSAGE_BYTES];
+        for (form, bytes) in [
+            (Form::Stored, [5; 6]),
+            (Form::Zstd, [6, 6, 7, 7, 8, 8]),
+            (Form::Model, [10, 10, 11, 11, 12, 12]),
+            (Form::Bytes, [10, 10, 11, 11, 12, 12]),
+        ] {
+            for (count, bytes) in counts.into_iter().zip(bytes) {
+                assert_eq!(header_bytes(form, count), bytes, "{form:?}, {count}");
+                assert_eq!(message(form, count).len(), bytes, "{form:?}, {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_of_the_model_has_tokens() {
+        for payload in [&[][..], b"any"] {
+            let forged = [&message(Form::Model, 0), payload].concat();
+            let error = Message::parse(&forged).unwrap_err();
+            assert!(matches!(error, Error::Message { .. }), "{error}");
+        }
+        assert!(Message::parse(&message(Form::Model, 1)).is_ok());
+        assert!(Message::parse(&message(Form::Stored, 0)).is_ok());
     }
 }

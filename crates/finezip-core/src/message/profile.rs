@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 const START: [u8; 5] = [0x8F, b'F', b'Z', b'P', 1];
 
 /// XXH3 of everything that decides how text is decoded: the descriptor's body without the model's
-/// name, which may differ between two machines.
+/// name, which may differ between two machines, and with the prime as it is, whatever form it is
+/// stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProfileId(pub u64);
 
@@ -91,6 +92,9 @@ impl Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::bytes::put_bytes;
+    use crate::archive::{DESCRIPTOR_TAG, block_crc, content_hash};
+    use crate::bytes::Zstd;
     use crate::record::Record;
 
     fn profile() -> Profile {
@@ -111,6 +115,60 @@ mod tests {
             assert!(Profile::from_bytes(&damaged).is_err(), "byte {place}");
         }
         assert!(Profile::from_bytes(&[&file[..], b"x"].concat()).is_err());
+    }
+
+    /// A prime that Zstandard makes smaller, and the identifier of its profile: a constant, because
+    /// every message with a prime holds it.
+    const PRIME: &[u8] = b"the end of the thing, the end of the thing, the end of the thing\n";
+    const PRIMED_ID: ProfileId = ProfileId(0x7786_3980_1276_282a);
+
+    /// The body of a profile, written by hand, with the content of its prime's field.
+    fn body(name: &[u8], prime_field: &[u8], has_later_field: bool) -> Vec<u8> {
+        let mut body = Vec::new();
+        let fields: [(u8, &[u8]); 9] = [
+            (1, name),
+            (2, &[3; 32]),
+            (3, b"\x05exact\x01"),
+            (5, &[7; 16]),
+            (6, b"\x07rolling\x01\x05lanes\x40"),
+            (7, b"\x0Aarithmetic\x01"),
+            (8, b"\x0Abyte-mixer\x01"),
+            (10, prime_field),
+            (200, b"later"),
+        ];
+        for (tag, content) in &fields[..if has_later_field { 9 } else { 8 }] {
+            body.push(*tag);
+            put_bytes(&mut body, content);
+        }
+        body
+    }
+
+    fn file(body: &[u8]) -> Vec<u8> {
+        let mut block = vec![DESCRIPTOR_TAG];
+        put_bytes(&mut block, body);
+        let crc = block_crc(0, &block).to_le_bytes();
+        [&START[..], &block, &crc].concat()
+    }
+
+    #[test]
+    fn the_identifier_does_not_depend_on_how_a_prime_is_stored() {
+        let stored = [&[0], PRIME].concat();
+        let packed = |payload: Vec<u8>| [&[1, PRIME.len() as u8], &payload[..]].concat();
+        // Another level stands for another version of Zstandard, which promises no bytes.
+        let ours = packed(Zstd::compress(PRIME).unwrap());
+        let other = packed(zstd::bulk::compress(PRIME, 1).unwrap());
+        assert!(ours.len() < stored.len() && other != ours);
+        for (name, has_later_field) in [(&b"any"[..], false), (b"another", false), (b"any", true)] {
+            for field in [&stored, &ours, &other] {
+                let read = Profile::from_bytes(&file(&body(name, field, has_later_field))).unwrap();
+                assert_eq!(read.descriptor.language.as_ref().unwrap().prime, PRIME);
+                assert_eq!(read.id(), PRIMED_ID, "found {}", read.id());
+                // Read from what is written of it.
+                assert_eq!(Profile::from_bytes(&read.to_bytes()).unwrap().id(), PRIMED_ID);
+            }
+        }
+        // As the format says: over the body without the name, with the prime in form 0.
+        assert_eq!(content_hash(&body(b"", &stored, false)), PRIMED_ID.0);
     }
 
     #[test]

@@ -149,6 +149,10 @@ impl Index {
             }
             places.push(start as usize..end as usize);
             if entry.form == Form::Model {
+                if entry.count == 0 {
+                    // Its payload would be looked at by nobody.
+                    return Err(damaged("a record that the model coded has no tokens"));
+                }
                 coded_tokens = coded_tokens.saturating_add(entry.count);
             }
             // A token stands for a byte at least.
@@ -237,6 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::archive::Method;
 
     fn coded() -> impl Strategy<Value = Vec<(Vec<u8>, Coded<Vec<u8>>)>> {
         let payload = prop::collection::vec(any::<u8>(), 0..20);
@@ -247,6 +252,23 @@ mod tests {
             (text, Coded { form, count, payload })
         });
         prop::collection::vec(one, 0..70)
+    }
+
+    #[test]
+    fn a_record_of_the_model_has_tokens() {
+        let header = FrameHeader {
+            method: Method::Records { records: 2, tokens: 1 },
+            original_bytes: 9,
+            payload_bytes: 9,
+            content_hash: 0,
+        };
+        for (count, is_valid) in [(1, true), (0, false)] {
+            let model = Coded { form: Form::Model, count, payload: b"any".to_vec() };
+            let stored = Coded { form: Form::Stored, count: 0, payload: Vec::new() };
+            let index = Index::new(Split::Nothing, &[b"text", b""], &[model, stored]);
+            let places = index.places(b"any", &header, count);
+            assert_eq!(places.is_ok(), is_valid, "{places:?}");
+        }
     }
 
     proptest! {

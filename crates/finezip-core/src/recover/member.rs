@@ -166,26 +166,39 @@ impl Head {
 
 type Blocks<'a> = BTreeMap<u64, &'a Found>;
 
-/// All blocks but the end by number, of repeated ones the first that is whole.
+/// All blocks but the end by number, of repeated ones the first that is whole. Neighbours out of
+/// their order are one loss.
 fn in_order<'a>(
     found: &'a FoundMember,
     lose: &mut impl FnMut(Lost, Range<u64>, String),
 ) -> Blocks<'a> {
     let mut blocks = Blocks::new();
     let mut last: Option<u64> = None;
+    let mut disordered: Option<(Range<u64>, String)> = None;
     for block in &found.blocks {
         if matches!(block.kind, Kind::End(_)) {
             continue;
         }
-        if last.is_some_and(|last| block.number <= last) {
-            let why = format!("block {} stands after block {}", block.number, last.unwrap_or(0));
-            lose(Lost::Order, block.offset..block.end, why);
+        if let Some(last) = last.filter(|&last| block.number <= last) {
+            match &mut disordered {
+                Some((archive, _)) if archive.end == block.offset => archive.end = block.end,
+                _ => {
+                    let why = format!("block {} stands after block {last}", block.number);
+                    if let Some((archive, why)) = disordered.replace((block.offset..block.end, why))
+                    {
+                        lose(Lost::Order, archive, why);
+                    }
+                }
+            }
         }
         last = last.max(Some(block.number));
         let held = blocks.entry(block.number).or_insert(block);
         if !held.is_whole() && block.is_whole() {
             *held = block;
         }
+    }
+    if let Some((archive, why)) = disordered {
+        lose(Lost::Order, archive, why);
     }
     blocks
 }

@@ -72,7 +72,8 @@ impl Decompressor {
     /// Writes the text of every frame of a damaged archive that is whole, in order, and tells
     /// what is lost. Of a whole archive that is its text, and nothing is lost.
     ///
-    /// Memory: one frame, and about a hundred bytes for each frame of the archive.
+    /// Memory: one frame, about a hundred bytes for each frame of the archive, and about a thousand
+    /// for each member; no more members are believed than fit the archive, and a thousand besides.
     ///
     /// # Errors
     /// If reading or writing fails, if a part that the archive names (a model, say) is not at
@@ -124,25 +125,30 @@ struct Decoding<'d, 's, S> {
 
 impl<S: Read + Seek> Decoding<'_, '_, S> {
     fn archive(&mut self, survey: &Survey) -> Result<()> {
+        let length = self.window.length();
+        // One at a time: what is known of a member takes more than what was found of it.
+        let member = |number: usize| {
+            let found = &survey.members[number];
+            let stop = survey.members.get(number + 1).map_or(length, |next| next.offset);
+            Member::new(number, found, found.offset..stop)
+        };
+        let numbers = 0..survey.members.len();
         let mut others: Vec<Candidate<'_>> = Vec::new();
-        let stops = survey.members[1..].iter().map(|member| member.offset);
-        let stops = stops.chain([self.window.length()]);
-        let members: Vec<Member<'_>> = survey
-            .members
-            .iter()
-            .zip(stops)
-            .enumerate()
-            .map(|(number, (found, stop))| Member::new(number, found, found.offset..stop))
-            .collect();
-        for member in &members {
-            if others.len() < MOST_GUESSES
-                && let Some(descriptor) = member.descriptor
-                && !others.iter().any(|other| other.descriptor == descriptor)
-            {
-                others.push(Candidate { descriptor, adapter: member.adapter.clone() });
+        // They are for members without a descriptor.
+        if survey.members.iter().any(|member| !member.has_descriptor) {
+            let described = numbers.clone().filter(|&number| survey.members[number].has_descriptor);
+            for Member { descriptor, adapter, .. } in described.map(member) {
+                if let Some(descriptor) = descriptor
+                    && !others.iter().any(|other| other.descriptor == descriptor)
+                {
+                    others.push(Candidate { descriptor, adapter });
+                }
+                if others.len() == MOST_GUESSES {
+                    break;
+                }
             }
         }
-        for member in members {
+        for member in numbers.map(member) {
             self.member(member, &others)?;
         }
         self.unexplained(&survey.gaps);
@@ -219,7 +225,7 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
             self.window.bytes(block.payload_offset(), header.payload_bytes as usize)?.to_vec();
         if !header.method.needs_descriptor() {
             self.decoder.set_components(None);
-            return self.decode(number, header, &payload);
+            return self.decode(number, block, header, &payload);
         }
         let mut why = if parts.is_guess {
             "the description of what it is coded with is lost".to_owned()
@@ -231,7 +237,7 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
                 continue;
             }
             self.decoder.set_components(parts.resolved.as_ref().map(|(_, held)| held.clone()));
-            match self.decode(number, header, &payload)? {
+            match self.decode(number, block, header, &payload)? {
                 None => {
                     // What has decoded one frame is tried first for the next.
                     parts.candidates.swap(0, candidate);
@@ -248,6 +254,7 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
     fn decode(
         &mut self,
         number: u64,
+        block: &Found,
         header: &FrameHeader,
         payload: &[u8],
     ) -> Result<Option<String>> {
@@ -258,7 +265,7 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
             }
             // Not the archive's fault.
             Err(error @ (Error::Io(_) | Error::Engine { .. })) => Err(error),
-            Err(error) => Ok(Some(error.to_string())),
+            Err(error) => Ok(Some(error.at(Some(number), block.offset).to_string())),
         }
     }
 

@@ -10,6 +10,10 @@
 //! so that every place looks like a block of megabytes has used them up soon, and from there on
 //! blocks are looked for only where an index says that they stand, and no further than to where it
 //! says that the next one does.
+//!
+//! What is kept is bounded by the archive's length as well: blocks that no compressor writes, a
+//! member's second descriptor above all, are a few bytes each and are left out, and no more members
+//! begin than an archive of that length can have.
 
 use std::io::{Read, Seek};
 use std::ops::Range;
@@ -33,6 +37,11 @@ const WORK_FACTOR: u64 = 64;
 const WORK_BESIDES: u64 = 16 << 20;
 /// What a byte that is parsed, or whose checksum is run backwards, counts for.
 const PARSE_WORK: u64 = 8;
+
+/// Bytes of a member without text: its start, an end block with no entries, and the footer.
+pub(super) const MIN_MEMBER_BYTES: u64 = START_BYTES + 15 + FOOTER_BYTES;
+/// Members that may be found besides those that fit the archive: damage may have made them shorter.
+pub(super) const MEMBERS_BESIDES: u64 = 1024;
 
 /// Bytes of an end block that are looked at before all of it is read.
 const END_PROBE_BYTES: usize = 256;
@@ -70,6 +79,8 @@ pub(super) struct FoundMember {
     pub(super) offset: u64,
     pub(super) has_start: bool,
     pub(super) has_end: bool,
+    /// Whether a descriptor is among its blocks.
+    pub(super) has_descriptor: bool,
     pub(super) blocks: Vec<Found>,
 }
 
@@ -84,16 +95,24 @@ impl FoundMember {
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) members: Vec<FoundMember>,
-    /// Bytes that belong to no block that was found, or to the payload of a damaged one.
+    /// Bytes that belong to no block that is kept, or to the payload of a damaged one.
     pub(super) gaps: Vec<Range<u64>>,
+}
+
+/// Where the indexes that can be reached from the archive's end say that something begins.
+#[derive(Default)]
+struct Known {
+    /// Offsets of members and blocks, ascending.
+    places: Vec<u64>,
+    /// Offsets of members, ascending: never more than fit the archive.
+    members: Vec<u64>,
 }
 
 /// Looks for the blocks of an archive.
 pub(super) struct Surveyor<'w, 's, S> {
     window: &'w mut Window<'s, S>,
     limits: Limits,
-    /// Offsets at which the indexes say that members and blocks begin, ascending.
-    known: Vec<u64>,
+    known: Known,
     /// Whether all places known behind the walk's own were tried, and no block stands there.
     known_is_tried: bool,
     survey: Survey,
@@ -101,7 +120,7 @@ pub(super) struct Surveyor<'w, 's, S> {
 
 impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
     pub(super) fn new(window: &'w mut Window<'s, S>, limits: Limits) -> Result<Self> {
-        let known = known_offsets(window, &limits)?;
+        let known = Known::read(window, &limits)?;
         Ok(Self { window, limits, known, known_is_tried: false, survey: Survey::default() })
     }
 
@@ -111,7 +130,7 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
         let mut gap = None;
         while at < self.window.length() {
             let is_after_gap = gap.is_some();
-            if self.is_start(at)? {
+            if self.is_start(at)? && self.may_begin(at) {
                 self.close(gap.take(), at);
                 self.begin_member(at, true);
                 at += START_BYTES;
@@ -124,11 +143,18 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
                 continue;
             };
             let (end, header_end) = (block.end, block.payload_offset());
-            if block.is_whole() || self.begins_piece(end, block.number + 1)? {
+            let is_kept = self.is_kept(&block, is_after_gap);
+            if !is_kept && block.is_whole() {
+                // What follows is judged as if it were not there: it begins no gap.
+                if gap.is_none() {
+                    self.leave_out(at..end);
+                }
+                at = end;
+            } else if is_kept && (block.is_whole() || self.begins_piece(end, block.number + 1)?) {
                 self.close(gap.take(), at);
                 self.add(block, is_after_gap);
                 at = end;
-            } else if block.number == self.expected() {
+            } else if is_kept && block.number == self.expected() {
                 // Its length or what follows is wrong: anything may stand in its payload's place.
                 self.close(gap.take(), at);
                 self.add(block, is_after_gap);
@@ -145,9 +171,25 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
     }
 
     fn close(&mut self, gap: Option<u64>, at: u64) {
-        if let Some(from) = gap.filter(|&from| from < at) {
-            self.survey.gaps.push(from..at);
+        if let Some(from) = gap {
+            self.leave_out(from..at);
         }
+    }
+
+    /// Notes bytes that belong to no block that is kept, together with those right before them.
+    fn leave_out(&mut self, bytes: Range<u64>) {
+        match self.survey.gaps.last_mut() {
+            _ if bytes.is_empty() => {}
+            Some(last) if last.end == bytes.start => last.end = bytes.end,
+            _ => self.survey.gaps.push(bytes),
+        }
+    }
+
+    /// Whether a member may begin at `at`: no more do than fit the archive, except where an index
+    /// says so.
+    fn may_begin(&self, at: u64) -> bool {
+        let most = self.window.length() / MIN_MEMBER_BYTES + MEMBERS_BESIDES;
+        (self.survey.members.len() as u64) < most || self.known.members.binary_search(&at).is_ok()
     }
 
     fn begin_member(&mut self, offset: u64, has_start: bool) {
@@ -162,19 +204,33 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
         }
     }
 
-    /// Adds a block to its member: a new one if the last has ended, or if numbers begin again
+    /// The member that a block belongs to; none if the last has ended, or if numbers begin again
     /// where a start may have been lost.
-    fn add(&mut self, block: Found, is_after_gap: bool) {
-        let goes_on = self.survey.members.last().is_some_and(|member| {
+    fn member_of(&self, block: &Found, is_after_gap: bool) -> Option<&FoundMember> {
+        self.survey.members.last().filter(|member| {
             let begins_again = is_after_gap
                 && member.blocks.last().is_some_and(|last| block.number <= last.number);
             !member.has_end && !begins_again
-        });
-        if !goes_on {
+        })
+    }
+
+    /// Whether a block is one that its member can have, or may begin another member. A member has
+    /// one descriptor, and its adapter directly before that.
+    fn is_kept(&self, block: &Found, is_after_gap: bool) -> bool {
+        match self.member_of(block, is_after_gap) {
+            Some(member) => !member.has_descriptor || !block.is_of_head(),
+            None => self.may_begin(block.offset),
+        }
+    }
+
+    /// Adds a block to its member, or to a new one.
+    fn add(&mut self, block: Found, is_after_gap: bool) {
+        if self.member_of(&block, is_after_gap).is_none() {
             self.begin_member(block.offset, false);
         }
         if let Some(member) = self.survey.members.last_mut() {
             member.has_end = matches!(block.kind, Kind::End(_));
+            member.has_descriptor |= matches!(block.kind, Kind::Descriptor(_));
             member.blocks.push(block);
         }
     }
@@ -184,10 +240,10 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
     fn next_place(&mut self, gap_begins: u64, at: u64, has_just_begun: bool) -> Result<u64> {
         if has_just_begun
             && !self.known_is_tried
-            && let Ok(place) = self.known.binary_search(&gap_begins)
+            && let Ok(place) = self.known.places.binary_search(&gap_begins)
         {
-            for next in place + 1..self.known.len() {
-                let offset = self.known[next];
+            for next in place + 1..self.known.places.len() {
+                let offset = self.known.places[next];
                 if offset > at && self.is_piece(offset)? {
                     return Ok(offset);
                 }
@@ -222,8 +278,8 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
         if self.window.work() <= length.saturating_mul(WORK_FACTOR).saturating_add(WORK_BESIDES) {
             return u64::MAX;
         }
-        match self.known.binary_search(&at) {
-            Ok(place) => self.known.get(place + 1).copied().unwrap_or(length),
+        match self.known.places.binary_search(&at) {
+            Ok(place) => self.known.places.get(place + 1).copied().unwrap_or(length),
             Err(_) => at,
         }
     }
@@ -358,6 +414,11 @@ impl Found {
         !matches!(self.kind, Kind::Frame { is_whole: false, .. })
     }
 
+    /// Whether it is a descriptor, or the adapter before one.
+    fn is_of_head(&self) -> bool {
+        matches!(self.kind, Kind::Adapter { .. } | Kind::Descriptor(_))
+    }
+
     /// The offset after its header; after all of it where there is no payload.
     pub(super) fn payload_offset(&self) -> u64 {
         match self.kind {
@@ -367,31 +428,39 @@ impl Found {
     }
 }
 
-/// The offsets at which members and their blocks begin, by all indexes that can be reached from
-/// the archive's end.
-fn known_offsets<S: Read + Seek>(window: &mut Window<'_, S>, limits: &Limits) -> Result<Vec<u64>> {
-    let mut known = Vec::new();
-    let mut stop = window.length();
-    while stop > 0 {
-        let (start, end) = match read_end(window.source(), stop, limits) {
-            Ok(read) => read,
-            Err(Error::Io(error)) => return Err(error.into()),
-            Err(_) => break,
-        };
-        known.push(start);
+impl Known {
+    /// Reads all indexes that can be reached from the archive's end.
+    fn read<S: Read + Seek>(window: &mut Window<'_, S>, limits: &Limits) -> Result<Self> {
+        let mut known = Self::default();
+        let mut stop = window.length();
+        while stop > 0 {
+            let (start, end) = match read_end(window.source(), stop, limits) {
+                Ok(read) => read,
+                Err(Error::Io(error)) => return Err(error.into()),
+                Err(_) => break,
+            };
+            known.members.push(start);
+            known.add_places(start, &end);
+            stop = start;
+        }
+        known.members.reverse();
+        known.places.sort_unstable();
+        known.places.dedup();
+        Ok(known)
+    }
+
+    /// Adds the offsets of a member and its blocks.
+    fn add_places(&mut self, start: u64, end: &End) {
+        self.places.push(start);
         let mut at = start + START_BYTES;
         for (number, frame) in (0..).zip(&end.frames) {
             if end.descriptor_bytes > 0 && number == end.frames_before_descriptor {
-                known.extend([at, at + end.adapter_bytes]);
+                self.places.extend([at, at + end.adapter_bytes]);
                 at += end.head_bytes();
             }
-            known.push(at);
+            self.places.push(at);
             at += frame.block_bytes;
         }
-        known.push(at);
-        stop = start;
+        self.places.push(at);
     }
-    known.sort_unstable();
-    known.dedup();
-    Ok(known)
 }

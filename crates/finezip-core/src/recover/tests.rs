@@ -123,12 +123,94 @@ fn an_adapter_before_a_second_description_is_not_that_of_the_first() {
     ];
     let archive = [&start_bytes()[..], &blocks.concat()].concat();
     let (survey, _) = survey(&archive);
-    assert_eq!(survey.members[0].blocks.len(), 4);
+    assert_eq!(survey.members[0].blocks.len(), 2);
     let member = Member::new(0, &survey.members[0], 0..archive.len() as u64);
     assert_eq!((member.descriptor, member.adapter), (Some(&descriptor("a")), None));
     let (text, recovery) = recover(&archive);
     assert_eq!(text, b"text");
-    assert_eq!(lost_frames(&recovery), [(0, 1, None), (1, 1, None)]);
+    assert_eq!(lost_frames(&recovery), [(0, 2, None)]);
+}
+
+/// Descriptors of six bytes each, which are more in memory: under one number, under all numbers,
+/// and behind adapters.
+#[test]
+fn descriptions_after_the_first_are_left_out_and_take_no_memory() {
+    let block = |number| Descriptor::default().to_block(number);
+    assert_eq!(block(0).len(), 6);
+    let pair = |number| [adapter::to_block(b"", number), block(number + 1)].concat();
+    let pairs: Vec<Vec<u8>> = (0..100_000).step_by(2).map(pair).collect();
+    for (what, kept, forged) in [
+        ("one number", 1, block(0).repeat(100_000)),
+        ("all numbers", 1, (0..100_000).flat_map(block).collect()),
+        ("one pair", 2, pairs[0].repeat(50_000)),
+        ("all pairs", 2, pairs.concat()),
+    ] {
+        let archive = [&start_bytes()[..], &forged].concat();
+        let (found, _) = survey(&archive);
+        assert_eq!(found.members.len(), 1, "{what}");
+        let member = &found.members[0];
+        assert_eq!((member.has_start, member.blocks.len()), (true, kept), "{what}");
+        assert_eq!(found.gaps.len(), 1, "{what}");
+        assert_eq!(found.gaps[0], 5 + 6 * kept as u64..archive.len() as u64, "{what}");
+        let (text, recovery) = recover(&archive);
+        assert!(text.is_empty(), "{what}");
+        let lost: Vec<&Lost> = recovery.losses.iter().map(|loss| &loss.what).collect();
+        assert_eq!(lost, [&Lost::Index], "{what}");
+    }
+}
+
+#[test]
+fn a_description_that_stands_twice_hinders_nothing() {
+    let blocks = [descriptor("a").to_block(0), descriptor("a").to_block(0), stored(1, b"text")];
+    let archive = [&start_bytes()[..], &blocks.concat()].concat();
+    let (text, recovery) = recover(&archive);
+    assert_eq!(text, b"text");
+    let lost: Vec<&Lost> = recovery.losses.iter().map(|loss| &loss.what).collect();
+    assert_eq!(lost, [&Lost::Index, &Lost::Nothing]);
+}
+
+#[test]
+fn neighbours_out_of_their_order_are_one_loss() {
+    let frame = stored(0, b".");
+    let blocks = [stored(1, b"-"), frame.repeat(1000), stored(2, b"!"), frame.repeat(10)];
+    let archive = [&start_bytes()[..], &blocks.concat()].concat();
+    let (text, recovery) = recover(&archive);
+    assert_eq!(text, b".-!");
+    let length = frame.len() as u64;
+    let order: Vec<Range<u64>> = recovery
+        .losses
+        .iter()
+        .filter(|loss| loss.what == Lost::Order)
+        .map(|loss| loss.archive.clone())
+        .collect();
+    let first = 5 + length;
+    let second = first + 1001 * length;
+    assert_eq!(order, [first..first + 1000 * length, second..second + 10 * length]);
+}
+
+/// Every few bytes begin a member: its start, or a block whose number begins again.
+#[test]
+fn no_more_members_begin_than_an_archive_can_have() {
+    let text = noise(100);
+    let archive = Compressor::builder().frame_bytes(30).build().unwrap().compress(&text).unwrap();
+    let empty = Compressor::builder().build().unwrap().compress(b"").unwrap();
+    assert_eq!(empty.len() as u64, survey::MIN_MEMBER_BYTES);
+    let block = [b"x", &Descriptor::default().to_block(0)[..]].concat();
+    for forged in [start_bytes().repeat(100_000), block.repeat(100_000)] {
+        let archive = [&forged[..], &archive].concat();
+        let (found, _) = survey(&archive);
+        let most = archive.len() as u64 / survey::MIN_MEMBER_BYTES + survey::MEMBERS_BESIDES + 1;
+        let members = found.members.len() as u64;
+        assert!(members > most / 2 && members <= most, "{members}");
+        // The one that an index knows of is still believed.
+        let (recovered, recovery) = recover(&archive);
+        assert_eq!(recovered, text);
+        assert!(recovery.losses.len() as u64 <= 3 * most, "{}", recovery.losses.len());
+    }
+    // What is whole is never over the bound.
+    let (found, _) = survey(&empty.repeat(10_000));
+    assert_eq!(found.members.len(), 10_000);
+    assert!(recover(&empty.repeat(10_000)).1.is_whole());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Any bytes come back, and no file grows by more than a few dozen.
+//! Any bytes come back, and no file of one frame grows by more than 64.
 
 use crate::support::{Sandbox, fixture, random_bytes};
 
