@@ -52,7 +52,8 @@ impl Summary {
 /// Compresses what is written to it and writes an archive to `W`.
 ///
 /// Holds one frame of text. [`Encoder::finish`] must be called: an archive without its end is
-/// truncated.
+/// truncated. After an error nothing more is taken, and `finish` fails as well: the text that was
+/// at hand then is lost, and an archive without it would look whole.
 pub struct Encoder<'c, W: Write> {
     writer: W,
     compressor: &'c Compressor,
@@ -66,6 +67,8 @@ pub struct Encoder<'c, W: Write> {
     /// Bytes of an end block that readers take.
     end_limit: u64,
     summary: Summary,
+    /// Whether text is lost to an error.
+    failed: bool,
 }
 
 impl<'c, W: Write> Encoder<'c, W> {
@@ -82,6 +85,7 @@ impl<'c, W: Write> Encoder<'c, W> {
             entry_bytes: 0,
             end_limit: Limits::default().end_bytes,
             summary: Summary::default(),
+            failed: false,
         }
     }
 
@@ -94,6 +98,9 @@ impl<'c, W: Write> Encoder<'c, W> {
 
     /// Codes what is left, ends the archive and gives the writer back.
     pub fn finish(mut self) -> Result<(W, Summary)> {
+        if self.failed {
+            return Err(Error::failed_before("encoder"));
+        }
         if !self.text.is_empty() {
             let text = std::mem::take(&mut self.text);
             self.write_frame(&text, true)?;
@@ -187,14 +194,28 @@ impl<'c, W: Write> Encoder<'c, W> {
     }
 }
 
-impl<W: Write> Write for Encoder<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl<W: Write> Encoder<'_, W> {
+    /// Takes text, and writes the frames that it makes whole.
+    fn take(&mut self, bytes: &[u8]) -> Result<()> {
         self.text.extend_from_slice(bytes);
-        while let Some(end) = self.compressor.frame_end(&self.text).map_err(Error::into_io)? {
+        while let Some(end) = self.compressor.frame_end(&self.text)? {
             let rest = self.text.split_off(end);
             let frame = std::mem::replace(&mut self.text, rest);
-            self.write_frame(&frame, false).map_err(Error::into_io)?;
+            self.write_frame(&frame, false)?;
         }
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Encoder<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(Error::failed_before("encoder").into_io());
+        }
+        // Until all of it is done: an error or a panic leaves it so.
+        self.failed = true;
+        self.take(bytes).map_err(Error::into_io)?;
+        self.failed = false;
         Ok(bytes.len())
     }
 
@@ -207,11 +228,14 @@ impl<W: Write> Write for Encoder<'_, W> {
 /// Decompresses the archive that is written to it and writes the text to `W`.
 ///
 /// Text is written frame by frame, after its checksum has been held. [`Decoder::finish`] must be
-/// called to know that the archive was whole.
+/// called to know that the archive was whole. After an error nothing more is taken, and `finish`
+/// fails as well: text would be missing before what comes next.
 pub struct Decoder<'d, W: Write> {
     writer: W,
     parser: BlockParser,
     member: MemberDecoder<'d>,
+    /// Whether text is lost to an error.
+    failed: bool,
 }
 
 impl<'d, W: Write> Decoder<'d, W> {
@@ -221,6 +245,7 @@ impl<'d, W: Write> Decoder<'d, W> {
             writer,
             parser: BlockParser::new(decompressor.limits()),
             member: MemberDecoder::new(decompressor),
+            failed: false,
         }
     }
 
@@ -233,6 +258,9 @@ impl<'d, W: Write> Decoder<'d, W> {
 
     /// Checks that the archive is whole and gives the writer back.
     pub fn finish(mut self) -> Result<(W, Summary)> {
+        if self.failed {
+            return Err(Error::failed_before("decoder"));
+        }
         self.parser.finish()?;
         self.writer.flush()?;
         Ok((self.writer, self.member.summary()))
@@ -253,9 +281,14 @@ impl<'d, W: Write> Decoder<'d, W> {
 
 impl<W: Write> Write for Decoder<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(Error::failed_before("decoder").into_io());
+        }
+        self.failed = true;
         self.parser.push(bytes);
         self.member.archive_bytes(bytes.len());
         self.blocks().map_err(Error::into_io)?;
+        self.failed = false;
         Ok(bytes.len())
     }
 
