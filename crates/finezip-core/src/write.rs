@@ -11,6 +11,10 @@ use crate::compress::{Compressor, DescriptionBytes};
 use crate::decompress::{Decompressor, MemberDecoder};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, Progress, Timing};
+use crate::records::FrameSearch;
+
+/// The most bytes that an encoder takes to the text it holds before it looks for whole frames.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// What was compressed or decompressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,14 +55,15 @@ impl Summary {
 
 /// Compresses what is written to it and writes an archive to `W`.
 ///
-/// Holds one frame of text. [`Encoder::finish`] must be called: an archive without its end is
-/// truncated. After an error nothing more is taken, and `finish` fails as well: the text that was
-/// at hand then is lost, and an archive without it would look whole.
+/// Holds one frame of text, and a little. [`Encoder::finish`] must be called: an archive without
+/// its end is truncated. After an error nothing more is taken, and `finish` fails as well: the text
+/// that was at hand then is lost, and an archive without it would look whole.
 pub struct Encoder<'c, W: Write> {
     writer: W,
     compressor: &'c Compressor,
     observer: Option<Box<Observer<'static>>>,
     text: Vec<u8>,
+    search: FrameSearch,
     blocks: u64,
     end: End,
     hashes: Vec<u64>,
@@ -79,6 +84,7 @@ impl<'c, W: Write> Encoder<'c, W> {
             compressor,
             observer: None,
             text: Vec::new(),
+            search: FrameSearch::default(),
             blocks: 0,
             end: End::default(),
             hashes: Vec::new(),
@@ -196,14 +202,25 @@ impl<'c, W: Write> Encoder<'c, W> {
 
 impl<W: Write> Encoder<'_, W> {
     /// Takes text, and writes the frames that it makes whole.
-    fn take(&mut self, bytes: &[u8]) -> Result<()> {
-        self.text.extend_from_slice(bytes);
-        while let Some(end) = self.compressor.frame_end(&self.text)? {
-            let rest = self.text.split_off(end);
-            let frame = std::mem::replace(&mut self.text, rest);
-            self.write_frame(&frame, false)?;
-        }
+    fn take(&mut self, piece: &[u8]) -> Result<()> {
+        self.text.extend_from_slice(piece);
+        let text = std::mem::take(&mut self.text);
+        let written = self.write_frames(&text);
+        self.text = text;
+        self.text.drain(..written?);
         Ok(())
+    }
+
+    /// Writes the frames at the beginning of `text` that nothing more can belong to, and gives
+    /// their bytes of text.
+    fn write_frames(&mut self, text: &[u8]) -> Result<usize> {
+        let mut start = 0;
+        while let Some(length) = self.compressor.frame_end(&text[start..], &mut self.search)? {
+            self.search = FrameSearch::default();
+            self.write_frame(&text[start..start + length], false)?;
+            start += length;
+        }
+        Ok(start)
     }
 }
 
@@ -214,7 +231,10 @@ impl<W: Write> Write for Encoder<'_, W> {
         }
         // Until all of it is done: an error or a panic leaves it so.
         self.failed = true;
-        self.take(bytes).map_err(Error::into_io)?;
+        // In pieces: all of a long text would be held a second time.
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.take(piece).map_err(Error::into_io)?;
+        }
         self.failed = false;
         Ok(bytes.len())
     }
@@ -300,6 +320,56 @@ impl<W: Write> Write for Decoder<'_, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::RecordRule;
+
+    /// Fails when it has been written to so many times.
+    struct Failing(usize);
+
+    impl Write for Failing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.0.checked_sub(1) {
+                Some(left) => self.0 = left,
+                None => return Err(io::Error::other("full")),
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Lines of all lengths up to a hundred bytes.
+    fn lines(bytes: usize) -> Vec<u8> {
+        let line = |i: usize| [&vec![b'a' + (i % 26) as u8; i * 37 % 100][..], b"\n"].concat();
+        (0..).flat_map(line).take(bytes).collect()
+    }
+
+    #[test]
+    fn no_more_than_a_frame_and_a_piece_of_text_is_held() {
+        let text = lines(12 * PIECE_BYTES);
+        for (frame_bytes, records) in [
+            (4096, None),
+            (4096, Some(RecordRule::LINES)),
+            (4096, Some(RecordRule::Bytes(1000))),
+            (3 * PIECE_BYTES, None),
+        ] {
+            let mut builder = Compressor::builder().frame_bytes(frame_bytes);
+            if let Some(rule) = records {
+                builder = builder.records(rule);
+            }
+            let compressor = builder.build().unwrap();
+            // A vector grows to twice what it has to hold.
+            let most = 2 * (frame_bytes + 2 * PIECE_BYTES);
+            let mut encoder = Encoder::new(Vec::new(), &compressor);
+            encoder.write_all(&text).unwrap();
+            assert!(encoder.text.capacity() <= most, "{frame_bytes}, {records:?}");
+            // Nor is it while frames are written.
+            let mut encoder = Encoder::new(Failing(4), &compressor);
+            encoder.write_all(&text).unwrap_err();
+            assert!((1..=most).contains(&encoder.text.len()), "{frame_bytes}, {records:?}");
+        }
+    }
 
     #[test]
     fn more_frames_than_a_readable_index_holds_are_refused_while_they_are_written() {
