@@ -98,6 +98,9 @@ pub(crate) struct MemberDecoder<'d> {
     components: Option<Components>,
     observer: Option<Box<Observer<'static>>>,
     summary: Summary,
+    /// Offset in the archive of the frame at hand, for progress. The summary's bytes will not do:
+    /// what has arrived may be far ahead.
+    frame_offset: u64,
 }
 
 impl<'d> MemberDecoder<'d> {
@@ -108,6 +111,7 @@ impl<'d> MemberDecoder<'d> {
             components: None,
             observer: None,
             summary: Summary::default(),
+            frame_offset: 0,
         }
     }
 
@@ -123,8 +127,20 @@ impl<'d> MemberDecoder<'d> {
         self.summary
     }
 
-    /// The text of a frame; nothing for other blocks. The block begins at `offset`.
-    pub(crate) fn block(&mut self, block: Block, offset: u64) -> Result<Vec<u8>> {
+    /// Tells the observer that the archive is at its end.
+    pub(crate) fn report_end(&mut self) {
+        self.report(self.summary.archive_bytes);
+    }
+
+    /// Tells the observer of the frames that are decoded, where the last of them ends.
+    fn report(&mut self, archive_bytes: u64) {
+        if let Some(observer) = &mut self.observer {
+            observer(Progress { archive_bytes, ..self.summary.progress() });
+        }
+    }
+
+    /// The text of a frame; nothing for other blocks. The block stands at `place` in the archive.
+    pub(crate) fn block(&mut self, block: Block, place: Range<u64>) -> Result<Vec<u8>> {
         match block {
             Block::Start => (self.adapter, self.components) = (None, None),
             Block::Adapter(adapter) => {
@@ -137,9 +153,12 @@ impl<'d> MemberDecoder<'d> {
                 self.components = Some(components);
             }
             Block::Frame(number, header, payload) => {
-                return self
+                self.frame_offset = place.start;
+                let text = self
                     .frame(number, &header, &payload)
-                    .map_err(|error| error.at(Some(number), offset));
+                    .map_err(|error| error.at(Some(number), place.start))?;
+                self.report(place.end);
+                return Ok(text);
             }
             Block::End(_) => {}
         }
@@ -152,11 +171,7 @@ impl<'d> MemberDecoder<'d> {
         header: &FrameHeader,
         payload: &[u8],
     ) -> Result<Vec<u8>> {
-        let before = Progress {
-            text_bytes: self.summary.text_bytes,
-            archive_bytes: self.summary.archive_bytes,
-            tokens: self.summary.tokens,
-        };
+        let before = Progress { archive_bytes: self.frame_offset, ..self.summary.progress() };
         let (text, timing) = decode_frame(
             self.components.as_ref(),
             &self.decompressor.limits,
@@ -175,13 +190,6 @@ impl<'d> MemberDecoder<'d> {
             });
         }
         self.summary.add_frame(header, timing);
-        if let Some(observer) = &mut self.observer {
-            observer(Progress {
-                text_bytes: self.summary.text_bytes,
-                archive_bytes: self.summary.archive_bytes,
-                tokens: self.summary.tokens,
-            });
-        }
         Ok(text)
     }
 
@@ -265,8 +273,12 @@ fn decode_with_model(
     observer: Option<&mut Observer<'static>>,
 ) -> Result<(Vec<u8>, Timing)> {
     let tokenizer = language.tokenizer.as_ref();
-    let mut decoding =
-        Decoding { decoder: language.coder.decoder(shape, payload)?, payload_bytes: payload.len() };
+    let mut decoding = Decoding {
+        decoder: language.coder.decoder(shape, payload)?,
+        payload_bytes: payload.len(),
+        tokens: shape.tokens,
+        decoded: 0,
+    };
     let mut progress = FrameProgress { before, tokenizer, observer, text_bytes: 0, tokens: 0 };
     let mut tokens = vec![0; shape.tokens];
     let timing = steps::run(language, shape.lanes, &mut tokens, &mut decoding, &mut progress)?;

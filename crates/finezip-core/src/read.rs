@@ -69,6 +69,7 @@ impl<'d, R: Read> Decoder<'d, R> {
             if count == 0 {
                 self.parser.finish()?;
                 self.ended = true;
+                self.member.report_end();
             }
             self.member.archive_bytes(count);
             self.parser.push(&self.input[..count]);
@@ -89,7 +90,7 @@ impl<R: Read> Decoder<'_, R> {
         let block = self.parser.next_block()?;
         let is_there = block.is_some();
         if let Some(block) = block {
-            self.text = self.member.block(block, offset)?;
+            self.text = self.member.block(block, offset..self.parser.offset())?;
         }
         self.failed = false;
         Ok(is_there)

@@ -36,6 +36,15 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// How far a run is that has come to this.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            text_bytes: self.text_bytes,
+            archive_bytes: self.archive_bytes,
+            tokens: self.tokens,
+        }
+    }
+
     pub(crate) fn add_frame(&mut self, header: &FrameHeader, timing: Timing) {
         self.text_bytes += header.original_bytes;
         match header.method {
@@ -116,7 +125,14 @@ impl<'c, W: Write> Encoder<'c, W> {
         let end = self.end.to_bytes(self.blocks)?;
         self.put(&end)?;
         self.writer.flush()?;
+        self.report();
         Ok((self.writer, self.summary))
+    }
+
+    fn report(&mut self) {
+        if let Some(observer) = &mut self.observer {
+            observer(self.summary.progress());
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
@@ -144,11 +160,7 @@ impl<'c, W: Write> Encoder<'c, W> {
 
     /// The description is for all frames: where more follow, the first need not earn it alone.
     fn write_frame(&mut self, text: &[u8], is_last: bool) -> Result<()> {
-        let before = Progress {
-            text_bytes: self.summary.text_bytes,
-            archive_bytes: self.summary.archive_bytes,
-            tokens: self.summary.tokens,
-        };
+        let before = self.summary.progress();
         // Of a member that has no description yet and ends here, this frame is the only one that
         // could need the model.
         let is_only = is_last && self.end.descriptor_bytes == 0;
@@ -189,13 +201,7 @@ impl<'c, W: Write> Encoder<'c, W> {
         self.end.frames.push(entry);
         self.hashes.push(frame.header.content_hash);
         self.summary.add_frame(&frame.header, frame.timing);
-        if let Some(observer) = &mut self.observer {
-            observer(Progress {
-                text_bytes: self.summary.text_bytes,
-                archive_bytes: self.summary.archive_bytes,
-                tokens: self.summary.tokens,
-            });
-        }
+        self.report();
         Ok(())
     }
 }
@@ -283,6 +289,7 @@ impl<'d, W: Write> Decoder<'d, W> {
         }
         self.parser.finish()?;
         self.writer.flush()?;
+        self.member.report_end();
         Ok((self.writer, self.member.summary()))
     }
 
@@ -291,7 +298,7 @@ impl<'d, W: Write> Decoder<'d, W> {
             let offset = self.parser.offset();
             let Some(block) = self.parser.next_block()? else { return Ok(()) };
             let is_frame = matches!(block, Block::Frame(..));
-            let text = self.member.block(block, offset)?;
+            let text = self.member.block(block, offset..self.parser.offset())?;
             if is_frame {
                 self.writer.write_all(&text)?;
             }
