@@ -20,7 +20,9 @@ use crate::{read, write};
 /// Decompresses archives.
 ///
 /// What an archive needs it finds through a [`Resolver`]: [`Components`] given beforehand, or
-/// something that looks for models by the hash the archive names.
+/// something that looks for models by the hash the archive names. It is asked when the first frame
+/// takes them: an archive that names a model is read without it if no frame of what is read takes
+/// it.
 pub struct Decompressor {
     resolver: Box<dyn Resolver + Send + Sync>,
     limits: Limits,
@@ -56,12 +58,17 @@ impl Decompressor {
         adapter: Option<&[u8]>,
     ) -> Result<Components> {
         let Some(adapter) = adapter else { return self.resolver.resolve(descriptor) };
-        if descriptor.language.as_ref().is_none_or(|language| language.model.adapter.is_none()) {
-            return Err(Error::Descriptor {
-                what: "it names no adapter, though one is embedded".into(),
-            });
-        }
+        expect_adapter(descriptor)?;
         self.resolver.resolve_with_adapter(descriptor, adapter)
+    }
+
+    /// The parts that a descriptor names for frames that do not take the model. The model, which
+    /// may be large or not at hand, is not looked for.
+    pub(crate) fn resolve_without_language(&self, descriptor: &Descriptor) -> Result<Components> {
+        let needed = Descriptor { language: None, byte_coder: descriptor.byte_coder.clone() };
+        let found = self.resolver.resolve(&needed)?;
+        // A language that comes with them has been held against nothing.
+        Ok(Components { language: None, ..found })
     }
 
     /// Decompresses an archive in memory.
@@ -87,15 +94,29 @@ impl Decompressor {
     }
 }
 
+/// An error unless a descriptor, before which an adapter stands, names one.
+pub(crate) fn expect_adapter(descriptor: &Descriptor) -> Result<()> {
+    if descriptor.language.as_ref().is_none_or(|language| language.model.adapter.is_none()) {
+        return Err(Error::Descriptor {
+            what: "it names no adapter, though one is embedded".into(),
+        });
+    }
+    Ok(())
+}
+
 /// All records of a frame.
 const ALL: Range<u64> = 0..u64::MAX;
 
 /// Decodes the blocks of an archive, one after another.
 pub(crate) struct MemberDecoder<'d> {
     decompressor: &'d Decompressor,
-    /// An adapter whose descriptor comes next.
+    /// The adapter that stands before the member's descriptor, until a frame takes it.
     adapter: Option<Vec<u8>>,
+    descriptor: Option<Box<Descriptor>>,
+    /// The parts that frames so far have taken.
     components: Option<Components>,
+    /// Whether they are all that the descriptor names, and not those without the language.
+    is_complete: bool,
     observer: Option<Box<Observer<'static>>>,
     summary: Summary,
     /// Offset in the archive of the frame at hand, for progress. The summary's bytes will not do:
@@ -108,7 +129,9 @@ impl<'d> MemberDecoder<'d> {
         Self {
             decompressor,
             adapter: None,
+            descriptor: None,
             components: None,
+            is_complete: false,
             observer: None,
             summary: Summary::default(),
             frame_offset: 0,
@@ -142,17 +165,19 @@ impl<'d> MemberDecoder<'d> {
     /// The text of a frame; nothing for other blocks. The block stands at `place` in the archive.
     pub(crate) fn block(&mut self, block: Block, place: Range<u64>) -> Result<Vec<u8>> {
         match block {
-            Block::Start => (self.adapter, self.components) = (None, None),
+            Block::Start => self.forget_parts(),
             Block::Adapter(adapter) => {
                 self.summary.adapter_bytes += adapter::block_bytes(adapter.len() as u64);
                 self.adapter = Some(adapter);
             }
             Block::Descriptor(descriptor) => {
-                let adapter = self.adapter.take();
-                let components = self.decompressor.resolve(&descriptor, adapter.as_deref())?;
-                self.components = Some(components);
+                if self.adapter.is_some() {
+                    expect_adapter(&descriptor)?;
+                }
+                self.descriptor = Some(descriptor);
             }
             Block::Frame(number, header, payload) => {
+                self.find_parts(header.method)?;
                 self.frame_offset = place.start;
                 let text = self
                     .frame(number, &header, &payload)
@@ -163,6 +188,27 @@ impl<'d> MemberDecoder<'d> {
             Block::End(_) => {}
         }
         Ok(Vec::new())
+    }
+
+    fn forget_parts(&mut self) {
+        (self.adapter, self.descriptor, self.components) = (None, None, None);
+        self.is_complete = false;
+    }
+
+    /// Finds the parts that a frame takes, unless they are at hand.
+    fn find_parts(&mut self, method: Method) -> Result<()> {
+        let Some(descriptor) = &self.descriptor else { return Ok(()) };
+        if !method.needs_descriptor() || self.is_complete {
+            return Ok(());
+        }
+        if method.needs_language() {
+            let adapter = self.adapter.take();
+            self.components = Some(self.decompressor.resolve(descriptor, adapter.as_deref())?);
+            self.is_complete = true;
+        } else if self.components.is_none() {
+            self.components = Some(self.decompressor.resolve_without_language(descriptor)?);
+        }
+        Ok(())
     }
 
     pub(crate) fn frame(
