@@ -107,6 +107,14 @@ fn extract(archive: &[u8], range: Range<u64>, decompressor: &Decompressor) -> Re
     Ok(text)
 }
 
+/// The text that is read past damage, of which there is none.
+fn recover(archive: &[u8], decompressor: &Decompressor) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let recovery = decompressor.recover(&mut Cursor::new(archive), &mut text)?;
+    assert!(recovery.is_whole(), "{:?}", recovery.losses);
+    Ok(text)
+}
+
 #[test]
 fn frames_of_the_byte_coder_do_not_need_the_model() {
     let text: Vec<u8> = (1..5).flat_map(halves).collect();
@@ -122,6 +130,7 @@ fn frames_of_the_byte_coder_do_not_need_the_model() {
         assert_eq!(streamed, text);
         assert_eq!(extract(&archive, 0..u64::MAX, &decompressor).unwrap(), text);
         assert_eq!(extract(&archive, 30..50, &decompressor).unwrap(), &text[30..50]);
+        assert_eq!(recover(&archive, &decompressor).unwrap(), text);
     }
 }
 
@@ -168,9 +177,12 @@ fn the_first_frame_of_the_model_needs_it() {
         }
         let error = extract(&archive, two - 1..two + 1, &decompressor).unwrap_err();
         assert!(is_it(&error), "{error}");
+        let error = recover(&archive, &decompressor).unwrap_err();
+        assert!(is_it(&error), "{error}");
     }
     assert_eq!(with_model(5).decompress(&archive).unwrap(), text);
     assert_eq!(extract(&archive, 0..u64::MAX, &with_model(5)).unwrap(), text);
+    assert_eq!(recover(&archive, &with_model(5)).unwrap(), text);
 }
 
 /// Whether a language was asked for, and the adapter that came with it.
