@@ -86,6 +86,9 @@ impl Components {
 }
 
 /// Finds the parts an archive names.
+///
+/// It is asked when a frame takes them. A frame that takes no model asks for what its member's
+/// descriptor names besides the language; one that does, for all of it, be it a second time.
 pub trait Resolver {
     /// Parts that decode what `descriptor` describes, or an error that says what is missing.
     fn resolve(&self, descriptor: &Descriptor) -> Result<Components>;

@@ -9,7 +9,7 @@ use crate::coder::FrameShape;
 use crate::components::{Components, Language};
 use crate::error::{Error, Result};
 use crate::progress::{FrameProgress, Observer, Progress, Timing};
-use crate::records::{self, MAX_RECORD_BYTES, RecordRule};
+use crate::records::{self, FrameSearch, MAX_RECORD_BYTES, RecordRule};
 use crate::steps::{self, Encoding};
 use crate::tokenizer::{TokenId, Tokenizer};
 use crate::write::{Encoder, Summary};
@@ -235,12 +235,13 @@ impl Compressor {
     }
 
     /// Where to end a frame of `text`, to which more may be added; `None` as long as it may grow.
-    pub(crate) fn frame_end(&self, text: &[u8]) -> Result<Option<usize>> {
+    /// `search` is one that has seen no other text than the beginning of this.
+    pub(crate) fn frame_end(&self, text: &[u8], search: &mut FrameSearch) -> Result<Option<usize>> {
         let Some(rule) = self.records else {
             let is_full = text.len() > self.frame_bytes;
             return Ok(is_full.then(|| frame_end(text, self.frame_bytes)));
         };
-        let end = rule.frame_end(text, self.frame_bytes);
+        let end = rule.frame_end(text, self.frame_bytes, search);
         if end.unwrap_or(text.len()) > self.frame_bytes.saturating_add(MAX_RECORD_BYTES) {
             return Err(Error::Settings(format!(
                 "a record of more than {MAX_RECORD_BYTES} bytes; such text is not for records"

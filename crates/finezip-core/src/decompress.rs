@@ -20,7 +20,9 @@ use crate::{read, write};
 /// Decompresses archives.
 ///
 /// What an archive needs it finds through a [`Resolver`]: [`Components`] given beforehand, or
-/// something that looks for models by the hash the archive names.
+/// something that looks for models by the hash the archive names. It is asked when the first frame
+/// takes them: an archive that names a model is read without it if no frame of what is read takes
+/// it.
 pub struct Decompressor {
     resolver: Box<dyn Resolver + Send + Sync>,
     limits: Limits,
@@ -56,12 +58,17 @@ impl Decompressor {
         adapter: Option<&[u8]>,
     ) -> Result<Components> {
         let Some(adapter) = adapter else { return self.resolver.resolve(descriptor) };
-        if descriptor.language.as_ref().is_none_or(|language| language.model.adapter.is_none()) {
-            return Err(Error::Descriptor {
-                what: "it names no adapter, though one is embedded".into(),
-            });
-        }
+        expect_adapter(descriptor)?;
         self.resolver.resolve_with_adapter(descriptor, adapter)
+    }
+
+    /// The parts that a descriptor names for frames that do not take the model. The model, which
+    /// may be large or not at hand, is not looked for.
+    pub(crate) fn resolve_without_language(&self, descriptor: &Descriptor) -> Result<Components> {
+        let needed = Descriptor { language: None, byte_coder: descriptor.byte_coder.clone() };
+        let found = self.resolver.resolve(&needed)?;
+        // A language that comes with them has been held against nothing.
+        Ok(Components { language: None, ..found })
     }
 
     /// Decompresses an archive in memory.
@@ -87,17 +94,34 @@ impl Decompressor {
     }
 }
 
+/// An error unless a descriptor, before which an adapter stands, names one.
+pub(crate) fn expect_adapter(descriptor: &Descriptor) -> Result<()> {
+    if descriptor.language.as_ref().is_none_or(|language| language.model.adapter.is_none()) {
+        return Err(Error::Descriptor {
+            what: "it names no adapter, though one is embedded".into(),
+        });
+    }
+    Ok(())
+}
+
 /// All records of a frame.
 const ALL: Range<u64> = 0..u64::MAX;
 
 /// Decodes the blocks of an archive, one after another.
 pub(crate) struct MemberDecoder<'d> {
     decompressor: &'d Decompressor,
-    /// An adapter whose descriptor comes next.
+    /// The adapter that stands before the member's descriptor, until a frame takes it.
     adapter: Option<Vec<u8>>,
+    descriptor: Option<Box<Descriptor>>,
+    /// The parts that frames so far have taken.
     components: Option<Components>,
+    /// Whether they are all that the descriptor names, and not those without the language.
+    is_complete: bool,
     observer: Option<Box<Observer<'static>>>,
     summary: Summary,
+    /// Offset in the archive of the frame at hand, for progress. The summary's bytes will not do:
+    /// what has arrived may be far ahead.
+    frame_offset: u64,
 }
 
 impl<'d> MemberDecoder<'d> {
@@ -105,9 +129,12 @@ impl<'d> MemberDecoder<'d> {
         Self {
             decompressor,
             adapter: None,
+            descriptor: None,
             components: None,
+            is_complete: false,
             observer: None,
             summary: Summary::default(),
+            frame_offset: 0,
         }
     }
 
@@ -123,27 +150,65 @@ impl<'d> MemberDecoder<'d> {
         self.summary
     }
 
-    /// The text of a frame; nothing for other blocks. The block begins at `offset`.
-    pub(crate) fn block(&mut self, block: Block, offset: u64) -> Result<Vec<u8>> {
+    /// Tells the observer that the archive is at its end.
+    pub(crate) fn report_end(&mut self) {
+        self.report(self.summary.archive_bytes);
+    }
+
+    /// Tells the observer of the frames that are decoded, where the last of them ends.
+    fn report(&mut self, archive_bytes: u64) {
+        if let Some(observer) = &mut self.observer {
+            observer(Progress { archive_bytes, ..self.summary.progress() });
+        }
+    }
+
+    /// The text of a frame; nothing for other blocks. The block stands at `place` in the archive.
+    pub(crate) fn block(&mut self, block: Block, place: Range<u64>) -> Result<Vec<u8>> {
         match block {
-            Block::Start => (self.adapter, self.components) = (None, None),
+            Block::Start => self.forget_parts(),
             Block::Adapter(adapter) => {
                 self.summary.adapter_bytes += adapter::block_bytes(adapter.len() as u64);
                 self.adapter = Some(adapter);
             }
             Block::Descriptor(descriptor) => {
-                let adapter = self.adapter.take();
-                let components = self.decompressor.resolve(&descriptor, adapter.as_deref())?;
-                self.components = Some(components);
+                if self.adapter.is_some() {
+                    expect_adapter(&descriptor)?;
+                }
+                self.descriptor = Some(descriptor);
             }
             Block::Frame(number, header, payload) => {
-                return self
+                self.find_parts(header.method)?;
+                self.frame_offset = place.start;
+                let text = self
                     .frame(number, &header, &payload)
-                    .map_err(|error| error.at(Some(number), offset));
+                    .map_err(|error| error.at(Some(number), place.start))?;
+                self.report(place.end);
+                return Ok(text);
             }
             Block::End(_) => {}
         }
         Ok(Vec::new())
+    }
+
+    fn forget_parts(&mut self) {
+        (self.adapter, self.descriptor, self.components) = (None, None, None);
+        self.is_complete = false;
+    }
+
+    /// Finds the parts that a frame takes, unless they are at hand.
+    fn find_parts(&mut self, method: Method) -> Result<()> {
+        let Some(descriptor) = &self.descriptor else { return Ok(()) };
+        if !method.needs_descriptor() || self.is_complete {
+            return Ok(());
+        }
+        if method.needs_language() {
+            let adapter = self.adapter.take();
+            self.components = Some(self.decompressor.resolve(descriptor, adapter.as_deref())?);
+            self.is_complete = true;
+        } else if self.components.is_none() {
+            self.components = Some(self.decompressor.resolve_without_language(descriptor)?);
+        }
+        Ok(())
     }
 
     pub(crate) fn frame(
@@ -152,11 +217,7 @@ impl<'d> MemberDecoder<'d> {
         header: &FrameHeader,
         payload: &[u8],
     ) -> Result<Vec<u8>> {
-        let before = Progress {
-            text_bytes: self.summary.text_bytes,
-            archive_bytes: self.summary.archive_bytes,
-            tokens: self.summary.tokens,
-        };
+        let before = Progress { archive_bytes: self.frame_offset, ..self.summary.progress() };
         let (text, timing) = decode_frame(
             self.components.as_ref(),
             &self.decompressor.limits,
@@ -175,13 +236,6 @@ impl<'d> MemberDecoder<'d> {
             });
         }
         self.summary.add_frame(header, timing);
-        if let Some(observer) = &mut self.observer {
-            observer(Progress {
-                text_bytes: self.summary.text_bytes,
-                archive_bytes: self.summary.archive_bytes,
-                tokens: self.summary.tokens,
-            });
-        }
         Ok(text)
     }
 
@@ -265,8 +319,12 @@ fn decode_with_model(
     observer: Option<&mut Observer<'static>>,
 ) -> Result<(Vec<u8>, Timing)> {
     let tokenizer = language.tokenizer.as_ref();
-    let mut decoding =
-        Decoding { decoder: language.coder.decoder(shape, payload)?, payload_bytes: payload.len() };
+    let mut decoding = Decoding {
+        decoder: language.coder.decoder(shape, payload)?,
+        payload_bytes: payload.len(),
+        tokens: shape.tokens,
+        decoded: 0,
+    };
     let mut progress = FrameProgress { before, tokenizer, observer, text_bytes: 0, tokens: 0 };
     let mut tokens = vec![0; shape.tokens];
     let timing = steps::run(language, shape.lanes, &mut tokens, &mut decoding, &mut progress)?;

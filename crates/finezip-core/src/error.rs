@@ -224,6 +224,15 @@ impl Error {
         self
     }
 
+    /// What a `Read` or `Write` adapter answers after it has failed. What it was to code then is
+    /// missing from whatever would follow, so nothing may.
+    pub(crate) fn failed_before(adapter: &str) -> Self {
+        Self::Io(std::io::Error::other(format!(
+            "this {adapter} has failed before, and lacks what it had at hand then: begin again \
+             with a new one"
+        )))
+    }
+
     /// The error as an [`std::io::Error`], for the `Read` and `Write` adapters; I/O errors are
     /// handed through.
     pub fn into_io(self) -> std::io::Error {

@@ -11,7 +11,7 @@ use crate::archive::{
     MAGIC, Method, START_BYTES, TAIL_MAGIC, adapter, block_crc,
 };
 use crate::components::Components;
-use crate::decompress::{Decompressor, MemberDecoder};
+use crate::decompress::{Decompressor, MemberDecoder, expect_adapter};
 use crate::error::{Error, Result};
 
 /// A frame in an archive.
@@ -190,18 +190,15 @@ impl ArchiveIndex {
         writer: &mut dyn Write,
     ) -> Result<u64> {
         let mut decoder = MemberDecoder::new(decompressor);
-        let mut resolved: Option<(usize, Components)> = None;
+        let mut held = None;
         let mut written = 0;
         for frame in &self.frames {
             let text_end = frame.text_offset + frame.header.original_bytes;
             if range.is_empty() || text_end <= range.start || frame.text_offset >= range.end {
                 continue;
             }
-            let needs_parts = frame.header.method.needs_descriptor();
-            if needs_parts && resolved.as_ref().is_none_or(|(member, _)| *member != frame.member) {
-                let components = self.components_of(frame.member, source, decompressor)?;
-                decoder.set_components(Some(components.clone()));
-                resolved = Some((frame.member, components));
+            if let Some(parts) = self.parts_for(frame, &mut held, source, decompressor)? {
+                decoder.set_components(Some(parts));
             }
             let payload = read_payload(source, frame)?;
             let text = decoder
@@ -217,15 +214,44 @@ impl ArchiveIndex {
 }
 
 impl ArchiveIndex {
-    /// The parts that decode the frames of a member.
+    /// The parts that decode a frame, if it takes any that are not at hand. `held` says which are:
+    /// those of a member, and whether the language is among them.
+    fn parts_for<S: Read + Seek>(
+        &self,
+        frame: &FrameInfo,
+        held: &mut Option<(usize, bool)>,
+        source: &mut S,
+        decompressor: &Decompressor,
+    ) -> Result<Option<Components>> {
+        let method = frame.header.method;
+        let with_language = method.needs_language();
+        let is_held = held.is_some_and(|(member, has_language)| {
+            member == frame.member && (has_language || !with_language)
+        });
+        if !method.needs_descriptor() || is_held {
+            return Ok(None);
+        }
+        let parts = self.components_of(frame.member, with_language, source, decompressor)?;
+        *held = Some((frame.member, with_language));
+        Ok(Some(parts))
+    }
+
+    /// The parts that decode the frames of a member, or those of them that do not take the model.
     fn components_of<S: Read + Seek>(
         &self,
         member: usize,
+        with_language: bool,
         source: &mut S,
         decompressor: &Decompressor,
     ) -> Result<Components> {
         let member = &self.members[member];
         let descriptor = member.descriptor.clone().unwrap_or_default();
+        if member.adapter.is_some() {
+            expect_adapter(&descriptor)?;
+        }
+        if !with_language {
+            return decompressor.resolve_without_language(&descriptor);
+        }
         let adapter = match &member.adapter {
             Some(adapter) => Some(read_adapter(source, adapter, &decompressor.limits())?),
             None => None,
@@ -252,7 +278,7 @@ impl ArchiveIndex {
         writer: &mut dyn Write,
     ) -> Result<u64> {
         let mut decoder = MemberDecoder::new(decompressor);
-        let mut resolved = None;
+        let mut held = None;
         let (mut first, mut written) = (0, 0);
         for frame in &self.frames {
             // What follows is not asked for, whatever it is.
@@ -268,10 +294,8 @@ impl ArchiveIndex {
             if within.is_empty() {
                 continue;
             }
-            if resolved != Some(frame.member) {
-                let components = self.components_of(frame.member, source, decompressor)?;
-                decoder.set_components(Some(components));
-                resolved = Some(frame.member);
+            if let Some(parts) = self.parts_for(frame, &mut held, source, decompressor)? {
+                decoder.set_components(Some(parts));
             }
             // The frame's own checksum is over all of it; records have theirs.
             let (payload, _) = read_block(source, frame)?;

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use crate::tokenizer::{TokenId, Tokenizer};
 
-/// How far a run is.
+/// How far a run is. What is reported last is what the run's [`Summary`](crate::Summary) says.
+///
+/// No number falls from one report to the next, with one exception: while a frame is compressed,
+/// `archive_bytes` and `tokens` are those of the model's candidate, and where another candidate is
+/// smaller they are taken back at the frame's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes of text coded so far, those of a frame at hand included.

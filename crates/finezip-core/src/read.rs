@@ -12,6 +12,9 @@ use crate::write::{self, Summary};
 const READ_BYTES: usize = 64 << 10;
 
 /// Reads an archive from `R` and gives the text.
+///
+/// After an error of the archive it gives no more text, but errors: a frame would be missing before
+/// what comes next. An error of `R` itself may pass, and reading may then go on.
 pub struct Decoder<'d, R: Read> {
     reader: R,
     parser: BlockParser,
@@ -20,6 +23,8 @@ pub struct Decoder<'d, R: Read> {
     text: Vec<u8>,
     given: usize,
     ended: bool,
+    /// Whether text is lost to an error.
+    failed: bool,
 }
 
 impl<'d, R: Read> Decoder<'d, R> {
@@ -33,6 +38,7 @@ impl<'d, R: Read> Decoder<'d, R> {
             text: Vec::new(),
             given: 0,
             ended: false,
+            failed: false,
         }
     }
 
@@ -53,9 +59,7 @@ impl<'d, R: Read> Decoder<'d, R> {
         self.given = 0;
         self.text.clear();
         while self.text.is_empty() && !self.ended {
-            let offset = self.parser.offset();
-            if let Some(block) = self.parser.next_block()? {
-                self.text = self.member.block(block, offset)?;
+            if self.next_block()? {
                 continue;
             }
             let count = match self.reader.read(&mut self.input) {
@@ -65,11 +69,31 @@ impl<'d, R: Read> Decoder<'d, R> {
             if count == 0 {
                 self.parser.finish()?;
                 self.ended = true;
+                self.member.report_end();
             }
             self.member.archive_bytes(count);
             self.parser.push(&self.input[..count]);
         }
         Ok(())
+    }
+}
+
+impl<R: Read> Decoder<'_, R> {
+    /// Decodes the next block, if it is there as a whole.
+    fn next_block(&mut self) -> Result<bool> {
+        if self.failed {
+            return Err(Error::failed_before("decoder"));
+        }
+        // Until the block is done: an error or a panic leaves it so.
+        self.failed = true;
+        let offset = self.parser.offset();
+        let block = self.parser.next_block()?;
+        let is_there = block.is_some();
+        if let Some(block) = block {
+            self.text = self.member.block(block, offset..self.parser.offset())?;
+        }
+        self.failed = false;
+        Ok(is_there)
     }
 }
 
@@ -83,6 +107,9 @@ impl<R: Read> Read for Decoder<'_, R> {
 }
 
 /// Reads text from `R` and gives an archive.
+///
+/// After an error of compressing it gives no more of it, but errors. An error of `R` itself may
+/// pass, and reading may then go on.
 pub struct Encoder<'c, R: Read> {
     reader: R,
     encoder: Option<write::Encoder<'c, Shared>>,
@@ -90,6 +117,8 @@ pub struct Encoder<'c, R: Read> {
     input: Vec<u8>,
     archive: Vec<u8>,
     given: usize,
+    /// Whether a part of the archive is lost to an error.
+    failed: bool,
 }
 
 /// Where the inner encoder's archive bytes wait to be read.
@@ -124,6 +153,7 @@ impl<'c, R: Read> Encoder<'c, R> {
             input: vec![0; READ_BYTES],
             archive: Vec::new(),
             given: 0,
+            failed: false,
         }
     }
 
@@ -131,16 +161,22 @@ impl<'c, R: Read> Encoder<'c, R> {
         self.given = 0;
         self.archive.clear();
         while self.archive.is_empty() {
+            if self.failed {
+                return Err(Error::failed_before("encoder").into_io());
+            }
             let Some(encoder) = &mut self.encoder else { return Ok(()) };
             let count = match self.reader.read(&mut self.input) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 read => read?,
             };
+            // Until all of it is done: an error or a panic leaves it so.
+            self.failed = true;
             if count > 0 {
                 io::Write::write_all(encoder, &self.input[..count])?;
             } else if let Some(encoder) = self.encoder.take() {
                 encoder.finish().map_err(Error::into_io)?;
             }
+            self.failed = false;
             self.archive = self.shared.with(std::mem::take);
         }
         Ok(())

@@ -11,6 +11,10 @@ use crate::compress::{Compressor, DescriptionBytes};
 use crate::decompress::{Decompressor, MemberDecoder};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, Progress, Timing};
+use crate::records::FrameSearch;
+
+/// The most bytes that an encoder takes to the text it holds before it looks for whole frames.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// What was compressed or decompressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +36,15 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// How far a run is that has come to this.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            text_bytes: self.text_bytes,
+            archive_bytes: self.archive_bytes,
+            tokens: self.tokens,
+        }
+    }
+
     pub(crate) fn add_frame(&mut self, header: &FrameHeader, timing: Timing) {
         self.text_bytes += header.original_bytes;
         match header.method {
@@ -51,13 +64,15 @@ impl Summary {
 
 /// Compresses what is written to it and writes an archive to `W`.
 ///
-/// Holds one frame of text. [`Encoder::finish`] must be called: an archive without its end is
-/// truncated.
+/// Holds one frame of text, and a little. [`Encoder::finish`] must be called: an archive without
+/// its end is truncated. After an error nothing more is taken, and `finish` fails as well: the text
+/// that was at hand then is lost, and an archive without it would look whole.
 pub struct Encoder<'c, W: Write> {
     writer: W,
     compressor: &'c Compressor,
     observer: Option<Box<Observer<'static>>>,
     text: Vec<u8>,
+    search: FrameSearch,
     blocks: u64,
     end: End,
     hashes: Vec<u64>,
@@ -66,6 +81,8 @@ pub struct Encoder<'c, W: Write> {
     /// Bytes of an end block that readers take.
     end_limit: u64,
     summary: Summary,
+    /// Whether text is lost to an error.
+    failed: bool,
 }
 
 impl<'c, W: Write> Encoder<'c, W> {
@@ -76,12 +93,14 @@ impl<'c, W: Write> Encoder<'c, W> {
             compressor,
             observer: None,
             text: Vec::new(),
+            search: FrameSearch::default(),
             blocks: 0,
             end: End::default(),
             hashes: Vec::new(),
             entry_bytes: 0,
             end_limit: Limits::default().end_bytes,
             summary: Summary::default(),
+            failed: false,
         }
     }
 
@@ -94,6 +113,9 @@ impl<'c, W: Write> Encoder<'c, W> {
 
     /// Codes what is left, ends the archive and gives the writer back.
     pub fn finish(mut self) -> Result<(W, Summary)> {
+        if self.failed {
+            return Err(Error::failed_before("encoder"));
+        }
         if !self.text.is_empty() {
             let text = std::mem::take(&mut self.text);
             self.write_frame(&text, true)?;
@@ -103,7 +125,14 @@ impl<'c, W: Write> Encoder<'c, W> {
         let end = self.end.to_bytes(self.blocks)?;
         self.put(&end)?;
         self.writer.flush()?;
+        self.report();
         Ok((self.writer, self.summary))
+    }
+
+    fn report(&mut self) {
+        if let Some(observer) = &mut self.observer {
+            observer(self.summary.progress());
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
@@ -131,11 +160,7 @@ impl<'c, W: Write> Encoder<'c, W> {
 
     /// The description is for all frames: where more follow, the first need not earn it alone.
     fn write_frame(&mut self, text: &[u8], is_last: bool) -> Result<()> {
-        let before = Progress {
-            text_bytes: self.summary.text_bytes,
-            archive_bytes: self.summary.archive_bytes,
-            tokens: self.summary.tokens,
-        };
+        let before = self.summary.progress();
         // Of a member that has no description yet and ends here, this frame is the only one that
         // could need the model.
         let is_only = is_last && self.end.descriptor_bytes == 0;
@@ -176,25 +201,47 @@ impl<'c, W: Write> Encoder<'c, W> {
         self.end.frames.push(entry);
         self.hashes.push(frame.header.content_hash);
         self.summary.add_frame(&frame.header, frame.timing);
-        if let Some(observer) = &mut self.observer {
-            observer(Progress {
-                text_bytes: self.summary.text_bytes,
-                archive_bytes: self.summary.archive_bytes,
-                tokens: self.summary.tokens,
-            });
-        }
+        self.report();
         Ok(())
+    }
+}
+
+impl<W: Write> Encoder<'_, W> {
+    /// Takes text, and writes the frames that it makes whole.
+    fn take(&mut self, piece: &[u8]) -> Result<()> {
+        self.text.extend_from_slice(piece);
+        let text = std::mem::take(&mut self.text);
+        let written = self.write_frames(&text);
+        self.text = text;
+        self.text.drain(..written?);
+        Ok(())
+    }
+
+    /// Writes the frames at the beginning of `text` that nothing more can belong to, and gives
+    /// their bytes of text.
+    fn write_frames(&mut self, text: &[u8]) -> Result<usize> {
+        let mut start = 0;
+        while let Some(length) = self.compressor.frame_end(&text[start..], &mut self.search)? {
+            self.search = FrameSearch::default();
+            self.write_frame(&text[start..start + length], false)?;
+            start += length;
+        }
+        Ok(start)
     }
 }
 
 impl<W: Write> Write for Encoder<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.text.extend_from_slice(bytes);
-        while let Some(end) = self.compressor.frame_end(&self.text).map_err(Error::into_io)? {
-            let rest = self.text.split_off(end);
-            let frame = std::mem::replace(&mut self.text, rest);
-            self.write_frame(&frame, false).map_err(Error::into_io)?;
+        if self.failed {
+            return Err(Error::failed_before("encoder").into_io());
         }
+        // Until all of it is done: an error or a panic leaves it so.
+        self.failed = true;
+        // In pieces: all of a long text would be held a second time.
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.take(piece).map_err(Error::into_io)?;
+        }
+        self.failed = false;
         Ok(bytes.len())
     }
 
@@ -207,11 +254,14 @@ impl<W: Write> Write for Encoder<'_, W> {
 /// Decompresses the archive that is written to it and writes the text to `W`.
 ///
 /// Text is written frame by frame, after its checksum has been held. [`Decoder::finish`] must be
-/// called to know that the archive was whole.
+/// called to know that the archive was whole. After an error nothing more is taken, and `finish`
+/// fails as well: text would be missing before what comes next.
 pub struct Decoder<'d, W: Write> {
     writer: W,
     parser: BlockParser,
     member: MemberDecoder<'d>,
+    /// Whether text is lost to an error.
+    failed: bool,
 }
 
 impl<'d, W: Write> Decoder<'d, W> {
@@ -221,6 +271,7 @@ impl<'d, W: Write> Decoder<'d, W> {
             writer,
             parser: BlockParser::new(decompressor.limits()),
             member: MemberDecoder::new(decompressor),
+            failed: false,
         }
     }
 
@@ -233,8 +284,12 @@ impl<'d, W: Write> Decoder<'d, W> {
 
     /// Checks that the archive is whole and gives the writer back.
     pub fn finish(mut self) -> Result<(W, Summary)> {
+        if self.failed {
+            return Err(Error::failed_before("decoder"));
+        }
         self.parser.finish()?;
         self.writer.flush()?;
+        self.member.report_end();
         Ok((self.writer, self.member.summary()))
     }
 
@@ -243,7 +298,7 @@ impl<'d, W: Write> Decoder<'d, W> {
             let offset = self.parser.offset();
             let Some(block) = self.parser.next_block()? else { return Ok(()) };
             let is_frame = matches!(block, Block::Frame(..));
-            let text = self.member.block(block, offset)?;
+            let text = self.member.block(block, offset..self.parser.offset())?;
             if is_frame {
                 self.writer.write_all(&text)?;
             }
@@ -253,9 +308,14 @@ impl<'d, W: Write> Decoder<'d, W> {
 
 impl<W: Write> Write for Decoder<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(Error::failed_before("decoder").into_io());
+        }
+        self.failed = true;
         self.parser.push(bytes);
         self.member.archive_bytes(bytes.len());
         self.blocks().map_err(Error::into_io)?;
+        self.failed = false;
         Ok(bytes.len())
     }
 
@@ -267,6 +327,56 @@ impl<W: Write> Write for Decoder<'_, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::RecordRule;
+
+    /// Fails when it has been written to so many times.
+    struct Failing(usize);
+
+    impl Write for Failing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.0.checked_sub(1) {
+                Some(left) => self.0 = left,
+                None => return Err(io::Error::other("full")),
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Lines of all lengths up to a hundred bytes.
+    fn lines(bytes: usize) -> Vec<u8> {
+        let line = |i: usize| [&vec![b'a' + (i % 26) as u8; i * 37 % 100][..], b"\n"].concat();
+        (0..).flat_map(line).take(bytes).collect()
+    }
+
+    #[test]
+    fn no_more_than_a_frame_and_a_piece_of_text_is_held() {
+        let text = lines(12 * PIECE_BYTES);
+        for (frame_bytes, records) in [
+            (4096, None),
+            (4096, Some(RecordRule::LINES)),
+            (4096, Some(RecordRule::Bytes(1000))),
+            (3 * PIECE_BYTES, None),
+        ] {
+            let mut builder = Compressor::builder().frame_bytes(frame_bytes);
+            if let Some(rule) = records {
+                builder = builder.records(rule);
+            }
+            let compressor = builder.build().unwrap();
+            // A vector grows to twice what it has to hold.
+            let most = 2 * (frame_bytes + 2 * PIECE_BYTES);
+            let mut encoder = Encoder::new(Vec::new(), &compressor);
+            encoder.write_all(&text).unwrap();
+            assert!(encoder.text.capacity() <= most, "{frame_bytes}, {records:?}");
+            // Nor is it while frames are written.
+            let mut encoder = Encoder::new(Failing(4), &compressor);
+            encoder.write_all(&text).unwrap_err();
+            assert!((1..=most).contains(&encoder.text.len()), "{frame_bytes}, {records:?}");
+        }
+    }
 
     #[test]
     fn more_frames_than_a_readable_index_holds_are_refused_while_they_are_written() {

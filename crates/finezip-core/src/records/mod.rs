@@ -7,6 +7,7 @@
 mod index;
 mod split;
 
+pub(crate) use split::FrameSearch;
 pub use split::RecordRule;
 
 use std::ops::Range;

@@ -18,28 +18,17 @@ impl RecordRule {
     pub const LINES: Self = Self::Delimiter(b'\n');
 
     /// Where to end a frame that may have `frame_bytes` bytes, given text of which more may
-    /// follow: after a whole record, or nowhere yet.
-    pub(crate) fn frame_end(self, text: &[u8], frame_bytes: usize) -> Option<usize> {
-        let most = MAX_RECORDS as usize;
+    /// follow: after a whole record, or nowhere yet. What `search` has seen is not looked at again.
+    pub(crate) fn frame_end(
+        self,
+        text: &[u8],
+        frame_bytes: usize,
+        search: &mut FrameSearch,
+    ) -> Option<usize> {
         match self {
-            Self::Delimiter(delimiter) => {
-                let within = &text[..text.len().min(frame_bytes)];
-                // Counting records matters where they are almost empty only.
-                let within = match nth_end(within, delimiter, most) {
-                    Some(end) if text.len() > end => return Some(end),
-                    _ => within,
-                };
-                if text.len() <= frame_bytes {
-                    return None;
-                }
-                let last = within.iter().rposition(|&byte| byte == delimiter);
-                let next = || text[within.len()..].iter().position(|&byte| byte == delimiter);
-                last.or_else(|| next().map(|at| within.len() + at))
-                    .map(|at| at + 1)
-                    .filter(|&end| end < text.len())
-            }
+            Self::Delimiter(delimiter) => search.frame_end(text, frame_bytes, delimiter),
             Self::Bytes(bytes) => {
-                let records = (frame_bytes / bytes).clamp(1, most);
+                let records = (frame_bytes / bytes).clamp(1, MAX_RECORDS as usize);
                 let end = records.saturating_mul(bytes);
                 (text.len() > end).then_some(end)
             }
@@ -47,13 +36,42 @@ impl RecordRule {
     }
 }
 
-/// The end of the `count`th record, if there are as many and the bytes could hold them.
-fn nth_end(text: &[u8], delimiter: u8, count: usize) -> Option<usize> {
-    if text.len() < count {
-        return None;
+/// How far a text that grows has been looked through for the end of its first frame.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FrameSearch {
+    /// Bytes looked at.
+    seen: usize,
+    /// Records that end among them.
+    records: usize,
+    /// The end of the last of these.
+    last: Option<usize>,
+}
+
+impl FrameSearch {
+    /// The frame's end: that of its last record within `frame_bytes`, else that of its first
+    /// record; `None` until there is text behind it.
+    fn frame_end(&mut self, text: &[u8], frame_bytes: usize, delimiter: u8) -> Option<usize> {
+        while self.seen < text.len() && !self.is_over(frame_bytes) {
+            if text[self.seen] == delimiter {
+                self.records += 1;
+                self.last = Some(self.seen + 1);
+            }
+            self.seen += 1;
+        }
+        // Text that ends with `frame_bytes` is one frame, whatever it ends with.
+        let may_end = self.is_full() || text.len() > frame_bytes;
+        self.last.filter(|&end| may_end && end < text.len())
     }
-    let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == delimiter);
-    ends.nth(count - 1).map(|(at, _)| at + 1)
+
+    /// Whether the frame has as many records as it may have.
+    fn is_full(&self) -> bool {
+        self.records >= MAX_RECORDS as usize
+    }
+
+    /// Whether no other record can be the frame's last.
+    fn is_over(&self, frame_bytes: usize) -> bool {
+        self.is_full() || (self.last.is_some() && self.seen >= frame_bytes)
+    }
 }
 
 /// What stands between the records of one frame.
@@ -129,6 +147,11 @@ mod tests {
 
     use super::*;
 
+    /// The same of a whole text.
+    fn frame_end(rule: RecordRule, text: &[u8], frame_bytes: usize) -> Option<usize> {
+        rule.frame_end(text, frame_bytes, &mut FrameSearch::default())
+    }
+
     proptest! {
         #[test]
         fn records_and_what_is_between_are_the_text(
@@ -153,7 +176,7 @@ mod tests {
             text in prop::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..60),
             frame_bytes in 1_usize..30,
         ) {
-            match RecordRule::LINES.frame_end(&text, frame_bytes) {
+            match frame_end(RecordRule::LINES, &text, frame_bytes) {
                 Some(end) => {
                     prop_assert!(text.len() > frame_bytes && end < text.len());
                     prop_assert_eq!(text[end - 1], b'\n');
@@ -166,14 +189,47 @@ mod tests {
                 }
             }
         }
+
+        #[test]
+        fn a_frame_ends_at_the_same_place_however_its_text_comes(
+            text in prop::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..60),
+            frame_bytes in 1_usize..30,
+            rule in prop_oneof![Just(RecordRule::LINES), (1_usize..9).prop_map(RecordRule::Bytes)],
+            pieces in prop::collection::vec(1_usize..9, 60),
+        ) {
+            let mut search = FrameSearch::default();
+            let mut held = 0;
+            let mut found = None;
+            for piece in pieces {
+                held = text.len().min(held + piece);
+                found = rule.frame_end(&text[..held], frame_bytes, &mut search);
+                if found.is_some() {
+                    break;
+                }
+            }
+            prop_assert_eq!(found, frame_end(rule, &text, frame_bytes));
+        }
+    }
+
+    /// What has been seen may change without being noticed: it is not looked at again.
+    #[test]
+    fn no_byte_is_looked_at_twice() {
+        let mut text = b"one two\nthree four".to_vec();
+        let mut search = FrameSearch::default();
+        assert_eq!(RecordRule::LINES.frame_end(&text, 30, &mut search), None);
+        text.fill(b'\n');
+        text.extend_from_slice(b" five six seven eight");
+        assert_eq!(RecordRule::LINES.frame_end(&text, 30, &mut search), Some(8));
+        // Nor is what comes after the frame.
+        assert_eq!(search.seen, 30);
     }
 
     #[test]
     fn a_frame_has_no_more_records_than_it_may() {
         let text = vec![b'\n'; MAX_RECORDS as usize + 5];
-        let end = RecordRule::LINES.frame_end(&text, text.len());
+        let end = frame_end(RecordRule::LINES, &text, text.len());
         assert_eq!(end, Some(MAX_RECORDS as usize));
-        let end = RecordRule::Bytes(1).frame_end(&text, text.len());
+        let end = frame_end(RecordRule::Bytes(1), &text, text.len());
         assert_eq!(end, Some(MAX_RECORDS as usize));
     }
 }

@@ -20,7 +20,7 @@ use member::{Member, Piece};
 use survey::{Found, Survey, Surveyor};
 use window::Window;
 
-use crate::archive::{Descriptor, FORMAT_VERSION, FrameHeader, MAGIC};
+use crate::archive::{Descriptor, FORMAT_VERSION, FrameHeader, MAGIC, Method};
 use crate::components::Components;
 use crate::decompress::{Decompressor, MemberDecoder};
 use crate::error::{Error, Result};
@@ -76,8 +76,8 @@ impl Decompressor {
     /// for each member; no more members are believed than fit the archive, and a thousand besides.
     ///
     /// # Errors
-    /// If reading or writing fails, if a part that the archive names (a model, say) is not at
-    /// hand, or if there is nothing of an archive in `source`. Damage is no error.
+    /// If reading or writing fails, if a part that a frame takes (a model, say) is not at hand, or
+    /// if there is nothing of an archive in `source`. Damage is no error.
     pub fn recover<S: Read + Seek>(
         &self,
         source: &mut S,
@@ -163,12 +163,14 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
                 may_be_missing: loses_adapter,
                 is_guess: false,
                 resolved: None,
+                is_complete: false,
             },
             None => Parts {
                 candidates: others.to_vec(),
                 may_be_missing: true,
                 is_guess: true,
                 resolved: None,
+                is_complete: false,
             },
         };
         let (before, after): (Vec<_>, Vec<_>) = member
@@ -233,7 +235,8 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
             "the adapter it is coded with is lost".to_owned()
         };
         for candidate in 0..parts.candidates.len() {
-            if !parts.resolve(candidate, self.decompressor, &mut self.window)? {
+            let method = header.method;
+            if !parts.resolve(candidate, method, self.decompressor, &mut self.window)? {
                 continue;
             }
             self.decoder.set_components(parts.resolved.as_ref().map(|(_, held)| held.clone()));
@@ -311,6 +314,25 @@ struct Candidate<'a> {
     adapter: Option<Range<u64>>,
 }
 
+impl Candidate<'_> {
+    /// The parts it describes, or why they are not at hand; the outer error is that of reading.
+    fn find<S: Read + Seek>(
+        &self,
+        with_language: bool,
+        decompressor: &Decompressor,
+        window: &mut Window<'_, S>,
+    ) -> Result<Result<Components>> {
+        if !with_language {
+            return Ok(decompressor.resolve_without_language(self.descriptor));
+        }
+        let adapter = match &self.adapter {
+            Some(body) => Some(window.bytes(body.start, (body.end - body.start) as usize)?),
+            None => None,
+        };
+        Ok(decompressor.resolve(self.descriptor, adapter))
+    }
+}
+
 /// What may decode a member's frames: what it says itself, or, where that is lost, what other
 /// members say. The hash of each frame's text decides.
 struct Parts<'a> {
@@ -319,27 +341,30 @@ struct Parts<'a> {
     may_be_missing: bool,
     is_guess: bool,
     resolved: Option<(usize, Components)>,
+    /// Whether what is resolved is all that its description names, and not that without the
+    /// language.
+    is_complete: bool,
 }
 
 impl Parts<'_> {
-    /// Finds the parts of a candidate; whether there are any, which for a member's own must be so.
+    /// Finds the parts of a candidate that frames of `method` take; whether there are any, which
+    /// for a member's own must be so.
     fn resolve<S: Read + Seek>(
         &mut self,
         number: usize,
+        method: Method,
         decompressor: &Decompressor,
         window: &mut Window<'_, S>,
     ) -> Result<bool> {
-        if self.resolved.as_ref().is_some_and(|(held, _)| *held == number) {
+        let with_language = method.needs_language();
+        let is_enough = self.is_complete || !with_language;
+        if is_enough && self.resolved.as_ref().is_some_and(|(held, _)| *held == number) {
             return Ok(true);
         }
-        let candidate = &self.candidates[number];
-        let adapter = match &candidate.adapter {
-            Some(body) => Some(window.bytes(body.start, (body.end - body.start) as usize)?),
-            None => None,
-        };
-        match decompressor.resolve(candidate.descriptor, adapter) {
+        match self.candidates[number].find(with_language, decompressor, window)? {
             Ok(components) => {
                 self.resolved = Some((number, components));
+                self.is_complete = with_language;
                 Ok(true)
             }
             Err(_) if self.may_be_missing => Ok(false),

@@ -40,7 +40,7 @@ pub(crate) trait StepCoder: Send {
     fn step(&mut self, entries: &[StepEntry], rows: Rows<'_>, tokens: &mut [TokenId])
     -> Result<()>;
 
-    /// Bytes of payload so far.
+    /// Bytes of payload so far, for progress.
     fn payload_bytes(&self) -> usize;
 }
 
@@ -71,7 +71,12 @@ impl StepCoder for Encoding<'_> {
 /// Payload to tokens.
 pub(crate) struct Decoding<'a> {
     pub(crate) decoder: Box<dyn Decoder + 'a>,
+    /// Bytes of the whole payload.
     pub(crate) payload_bytes: usize,
+    /// Tokens in the whole payload.
+    pub(crate) tokens: usize,
+    /// Tokens decoded so far.
+    pub(crate) decoded: usize,
 }
 
 impl StepCoder for Decoding<'_> {
@@ -85,11 +90,15 @@ impl StepCoder for Decoding<'_> {
         rows: Rows<'_>,
         tokens: &mut [TokenId],
     ) -> Result<()> {
-        self.decoder.decode(entries, rows, tokens)
+        self.decoder.decode(entries, rows, tokens)?;
+        self.decoded += tokens.len();
+        Ok(())
     }
 
+    /// Decoders do not say how much they have read: taken as even over the tokens.
     fn payload_bytes(&self) -> usize {
-        self.payload_bytes
+        let read = self.payload_bytes as u128 * self.decoded as u128;
+        (read / self.tokens.max(1) as u128) as usize
     }
 }
 
