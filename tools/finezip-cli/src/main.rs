@@ -24,7 +24,6 @@ mod progress;
 mod report;
 mod resolver;
 mod settings;
-mod short_args;
 mod statistics;
 mod store;
 mod units;

@@ -7,12 +7,11 @@ use finezip_lora::EmbeddedPrecision;
 use finezip_mixer::tokens;
 
 use crate::args::{
-    AdapterPrecision, CoderName, CodingArguments, Engine, MachineArguments, Precision,
-    RankBackendName, ReadingArguments, ScheduleName, VerbosityArguments,
+    AdapterArguments, AdapterPrecision, CoderName, CodingArguments, Engine, MachineArguments,
+    Precision, RankBackendName, ReadingArguments, ScheduleName, ShortArguments, VerbosityArguments,
 };
 use crate::exit::{Failure, Outcome};
 use crate::report::Report;
-use crate::short_args::ShortArguments;
 
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,8 +160,8 @@ impl CodingSettings {
         } else {
             Some(LanguageSettings {
                 model: ModelChoice::new(&arguments.model),
-                adapter: adapter(arguments)?,
-                memorize: memorize(arguments, ideal)?,
+                adapter: adapter(&arguments.adapter)?,
+                memorize: memorize(&arguments.adapter, ideal)?,
                 engine: engine(arguments)?,
                 coder: coder(arguments, product)?,
                 learn: arguments.learn,
@@ -211,7 +210,7 @@ fn precision(named: AdapterPrecision) -> EmbeddedPrecision {
     }
 }
 
-fn adapter(arguments: &CodingArguments) -> Outcome<Option<AdapterSettings>> {
+fn adapter(arguments: &AdapterArguments) -> Outcome<Option<AdapterSettings>> {
     if arguments.embed_adapter.is_some() && arguments.adapter.is_none() && !arguments.memorize {
         return Err(Failure::usage("--embed-adapter needs --adapter FOLDER, or --memorize"));
     }
@@ -219,7 +218,7 @@ fn adapter(arguments: &CodingArguments) -> Outcome<Option<AdapterSettings>> {
     Ok(arguments.adapter.clone().map(|folder| AdapterSettings { folder, embed }))
 }
 
-fn memorize(arguments: &CodingArguments, ideal: bool) -> Outcome<Option<MemorizeSettings>> {
+fn memorize(arguments: &AdapterArguments, ideal: bool) -> Outcome<Option<MemorizeSettings>> {
     if !arguments.memorize {
         let given = [
             ("--memorize-steps", arguments.memorize_steps.is_some()),
@@ -322,11 +321,11 @@ fn refuse_without_model(
         ("--context", arguments.context.is_some()),
         ("--schedule", arguments.schedule.is_some()),
         ("--batch", arguments.batch.is_some()),
-        ("--adapter", arguments.adapter.is_some()),
-        ("--embed-adapter", arguments.embed_adapter.is_some()),
-        ("--memorize", arguments.memorize),
-        ("--memorize-steps", arguments.memorize_steps.is_some()),
-        ("--memorize-rank", arguments.memorize_rank.is_some()),
+        ("--adapter", arguments.adapter.adapter.is_some()),
+        ("--embed-adapter", arguments.adapter.embed_adapter.is_some()),
+        ("--memorize", arguments.adapter.memorize),
+        ("--memorize-steps", arguments.adapter.memorize_steps.is_some()),
+        ("--memorize-rank", arguments.adapter.memorize_rank.is_some()),
         ("--prime", short.prime.is_some()),
         ("--ideal", ideal),
     ];
