@@ -21,9 +21,6 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::short::{self, Coded, Form};
 
-/// Lanes computed together where many messages are coded in one call.
-const MOST_LANES: usize = 64;
-
 /// Codes messages with parts that stay open from one to the next.
 ///
 /// ```
@@ -104,7 +101,7 @@ impl MessageCoder {
             &self.components,
             texts,
             header::header_bytes,
-            self.most_lanes(),
+            &Limits::default(),
             Progress::default(),
             None,
         )?;
@@ -155,7 +152,6 @@ impl MessageCoder {
             &coded,
             MAX_MESSAGE_BYTES.saturating_mul(messages.len() as u64),
             &Limits::default(),
-            self.most_lanes(),
             Progress::default(),
             None,
         )?;
@@ -169,11 +165,6 @@ impl MessageCoder {
             }
         }
         Ok(texts)
-    }
-
-    fn most_lanes(&self) -> usize {
-        let language = self.components.language.as_ref();
-        language.map_or(1, |language| language.schedule.max_lanes().min(MOST_LANES))
     }
 
     /// The check of a text. What needs no profile has the same whatever is at hand.

@@ -256,6 +256,20 @@ fn more_memory_than_allowed_is_refused() {
         .expect_said(&["bytes of session memory", "--memory"]);
 }
 
+/// candle computes rows that no lane has; they take memory as well.
+#[test]
+fn a_group_of_candle_s_counts_as_a_whole() {
+    let sandbox = with_model();
+    // One or two lanes of 28 KB, in a group of 16.
+    compress(&sandbox, &["--engine", "candle", "--coder", "ac", "--context", "16"]);
+    let test = ["test", "text.fz", "--model", "small.gguf", "--memory"];
+    sandbox
+        .run(&[&test[..], &["256K"]].concat())
+        .expect_code(3)
+        .expect_said(&["bytes of session memory", "--memory"]);
+    sandbox.done(&[&test[..], &["16M"]].concat());
+}
+
 #[test]
 fn the_ideal_code_length_is_reported_beside_the_coder_s() {
     let sandbox = with_model();
