@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use finezip_core::{
-    Compressor, Decompressor, Error, Exactness, Language, LanguageModel, Limits, ModelIdentity,
-    PrimedModel, RecordRule, Result, Session, SessionShape, TokenId, Window,
+    Compressor, Decompressor, Error, Exactness, Form, Language, LanguageModel, Limits, Message,
+    MessageCoder, ModelIdentity, PrimedModel, RecordRule, Result, Session, SessionShape, TokenId,
+    Window,
 };
 use support::{Chunks, HashModel, TEXT, Words, language};
 
 /// Tokens of the window; a lane takes a byte for each.
 const WINDOW: usize = 5;
+
+/// Words of the model's among letters that do not repeat: nothing else makes it smaller.
+const LINE: &[u8] = b"the Jand 7of Qing Zthe xand Kof 4ing Wthe band\n";
 
 /// The hash model with lanes in groups, which take as much where they are not full. Remembers the
 /// most lanes of a session that was opened.
@@ -81,9 +85,7 @@ fn cases(model: &Arc<Grouped>) -> [(Compressor, Vec<u8>); 2] {
     };
     let frames = builder().frame_bytes(TEXT.len()).build().unwrap();
     let lines = builder().records(RecordRule::LINES).build().unwrap();
-    // Words of the model's among letters that do not repeat.
-    let line = b"the Jand 7of Qing Zthe xand Kof 4ing Wthe band\n";
-    [(frames, [TEXT, TEXT].concat()), (lines, line.repeat(45))]
+    [(frames, [TEXT, TEXT].concat()), (lines, LINE.repeat(45))]
 }
 
 #[test]
@@ -121,6 +123,31 @@ fn a_session_above_the_limit_is_refused_by_the_reader() {
             Err(error) => panic!("{error}"),
         };
         assert_eq!(found, expected, "case {case}: {session_bytes} bytes");
+        assert_eq!(model.opened(), 0, "a session above the limit was opened");
+    }
+}
+
+/// Messages that are read together take the lanes there is room for, as records do.
+#[test]
+fn messages_are_held_against_limits() {
+    let model = Grouped::new(3);
+    let components = cases(&model)[1].0.components().clone();
+    let coder = MessageCoder::new(components).unwrap();
+    let messages = coder.compress_all(&[LINE; 9]).unwrap();
+    assert_eq!(Message::parse(&messages[0]).unwrap().form, Form::Model);
+    assert_eq!(model.opened(), 8);
+    let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    for (session_bytes, expected) in [(45, Ok(8)), (44, Ok(6)), (15, Ok(3)), (14, Err(15))] {
+        let limits = Limits { session_bytes, ..Limits::default() };
+        let found = match coder.clone().with_limits(limits).decompress_all(&messages) {
+            Ok(texts) => {
+                assert_eq!(texts, [LINE; 9]);
+                Ok(model.opened())
+            }
+            Err(Error::Limit { what: "bytes of session memory", found, .. }) => Err(found),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(found, expected, "{session_bytes} bytes");
         assert_eq!(model.opened(), 0, "a session above the limit was opened");
     }
 }

@@ -17,6 +17,7 @@ mod files;
 mod ideal;
 mod input;
 mod interrupt;
+mod lanes;
 mod memorize;
 mod output;
 mod profiles;

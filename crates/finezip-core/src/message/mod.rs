@@ -39,6 +39,7 @@ pub struct MessageCoder {
     components: Components,
     profile: Profile,
     id: ProfileId,
+    limits: Limits,
 }
 
 impl MessageCoder {
@@ -53,7 +54,7 @@ impl MessageCoder {
         }
         let profile = Profile { descriptor: components.descriptor() };
         let id = profile.id();
-        Ok(Self { components, profile, id })
+        Ok(Self { components, profile, id, limits: Limits::default() })
     }
 
     /// The same with a byte coder for what the model knows badly. It is part of the profile.
@@ -62,7 +63,14 @@ impl MessageCoder {
         let components = Components { byte_coder: Some(coder), ..self.components };
         let profile = Profile { descriptor: components.descriptor() };
         let id = profile.id();
-        Self { components, profile, id }
+        Self { components, profile, id, limits: self.limits }
+    }
+
+    /// The same with other limits, of which those for sessions, lanes and coders count: a profile
+    /// may ask for much, however short a message is.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// What the other side must have.
@@ -101,7 +109,7 @@ impl MessageCoder {
             &self.components,
             texts,
             header::header_bytes,
-            &Limits::default(),
+            &self.limits,
             Progress::default(),
             None,
         )?;
@@ -122,7 +130,8 @@ impl MessageCoder {
     ///
     /// # Errors
     /// [`Error::Message`] where it is none, [`Error::Profile`] where it needs another profile,
-    /// [`Error::MessageCheck`] and others where it is damaged.
+    /// [`Error::Limit`] where it needs more than limits allow, [`Error::MessageCheck`] and others
+    /// where it is damaged.
     pub fn decompress(&self, message: &[u8]) -> Result<Vec<u8>> {
         Ok(self.decompress_all(&[message])?.swap_remove(0))
     }
@@ -151,7 +160,7 @@ impl MessageCoder {
             Some(&self.components),
             &coded,
             MAX_MESSAGE_BYTES.saturating_mul(messages.len() as u64),
-            &Limits::default(),
+            &self.limits,
             Progress::default(),
             None,
         )?;
