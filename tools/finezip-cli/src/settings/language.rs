@@ -1,17 +1,15 @@
-//! The command line resolved: what was meant, checked, with every default filled in.
+//! How text is coded with a language model: the model, its engine, the coder, lanes and windows.
 
 use std::path::{Path, PathBuf};
 
-use finezip_core::{Limits, RecordRule};
-use finezip_lora::EmbeddedPrecision;
 use finezip_mixer::tokens;
 
+use super::adapter::{AdapterSettings, MemorizeSettings, adapter, memorize};
+use super::{Product, at_least_one};
 use crate::args::{
-    AdapterArguments, AdapterPrecision, CoderName, CodingArguments, Engine, MachineArguments,
-    Precision, RankBackendName, ReadingArguments, ScheduleName, ShortArguments, VerbosityArguments,
+    CoderName, CodingArguments, Engine, Precision, RankBackendName, ScheduleName, ShortArguments,
 };
 use crate::exit::{Failure, Outcome};
-use crate::report::Report;
 
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,26 +54,6 @@ pub(crate) enum CoderChoice {
     Mixer(tokens::Settings),
 }
 
-/// An adapter that is merged into the model.
-#[derive(Clone, Debug)]
-pub(crate) struct AdapterSettings {
-    /// Its folder.
-    pub(crate) folder: PathBuf,
-    /// How it is rounded to travel in the archive, if it does.
-    pub(crate) embed: Option<EmbeddedPrecision>,
-}
-
-/// An adapter that is trained on each input.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MemorizeSettings {
-    /// Steps, if they are chosen.
-    pub(crate) steps: Option<usize>,
-    /// The rank, if it is chosen.
-    pub(crate) rank: Option<usize>,
-    /// How the adapter is rounded.
-    pub(crate) precision: EmbeddedPrecision,
-}
-
 /// How text is coded with a language model.
 #[derive(Clone, Debug)]
 pub(crate) struct LanguageSettings {
@@ -107,76 +85,31 @@ pub(crate) struct LanguageSettings {
     pub(crate) offline: bool,
 }
 
-/// How text is coded.
-#[derive(Clone, Debug)]
-pub(crate) struct CodingSettings {
-    /// With a language model, if any.
-    pub(crate) language: Option<LanguageSettings>,
-    /// Bytes of text in a frame; none for the usual number.
-    pub(crate) frame_bytes: Option<usize>,
-    /// What is made of an input.
-    pub(crate) product: Product,
-}
-
-/// What `compress` makes of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Product {
-    /// An archive.
-    Archive,
-    /// An archive of records.
-    Records(RecordRule),
-    /// A message.
-    Message,
-}
-
-impl Product {
-    fn new(arguments: &ShortArguments) -> Self {
-        match (arguments.compact, arguments.lines, arguments.records) {
-            (true, ..) => Self::Message,
-            (_, true, _) => Self::Records(RecordRule::LINES),
-            (.., Some(rule)) => Self::Records(rule),
-            _ => Self::Archive,
-        }
-    }
-}
-
-impl CodingSettings {
-    /// Resolves the options of `compress`.
-    pub(crate) fn new(
+impl LanguageSettings {
+    /// Resolves the options of `compress` that have to do with a model.
+    pub(super) fn new(
         arguments: &CodingArguments,
         short: &ShortArguments,
+        product: Product,
         ideal: bool,
     ) -> Outcome<Self> {
-        let product = Product::new(short);
-        let frame_bytes = match arguments.frame_size {
-            Some(bytes) => Some(usize::try_from(bytes).map_err(|_| {
-                Failure::usage(format!("a frame of {bytes} bytes does not fit in memory"))
-            })?),
-            None => None,
-        };
-        let language = if arguments.model == "none" {
-            refuse_without_model(arguments, short, ideal)?;
-            None
-        } else {
-            Some(LanguageSettings {
-                model: ModelChoice::new(&arguments.model),
-                adapter: adapter(&arguments.adapter)?,
-                memorize: memorize(&arguments.adapter, ideal)?,
-                engine: engine(arguments)?,
-                coder: coder(arguments, product)?,
-                learn: arguments.learn,
-                context_tokens: at_least_one("--context", arguments.context)?,
-                usual_context_tokens: usual_context_tokens(
-                    arguments.level.given().unwrap_or(tokens::DEFAULT_LEVEL),
-                ),
-                schedule: arguments.schedule,
-                lanes: at_least_one("--batch", arguments.batch)?,
-                prime: short.prime.as_deref().map(prime).transpose()?,
-                ideal,
-                offline: arguments.offline,
-            })
-        };
-        Ok(Self { language, frame_bytes, product })
+        Ok(Self {
+            model: ModelChoice::new(&arguments.model),
+            adapter: adapter(&arguments.adapter)?,
+            memorize: memorize(&arguments.adapter, ideal)?,
+            engine: engine(arguments)?,
+            coder: coder(arguments, product)?,
+            learn: arguments.learn,
+            context_tokens: at_least_one("--context", arguments.context)?,
+            usual_context_tokens: usual_context_tokens(
+                arguments.level.given().unwrap_or(tokens::DEFAULT_LEVEL),
+            ),
+            schedule: arguments.schedule,
+            lanes: at_least_one("--batch", arguments.batch)?,
+            prime: short.prime.as_deref().map(prime).transpose()?,
+            ideal,
+            offline: arguments.offline,
+        })
     }
 }
 
@@ -193,53 +126,6 @@ pub(crate) fn usual_context_tokens(level: u32) -> usize {
         8 => 1024,
         9.. => 2048,
     }
-}
-
-fn at_least_one(option: &str, number: Option<usize>) -> Outcome<Option<usize>> {
-    if number == Some(0) {
-        return Err(Failure::usage(format!("{option} is at least 1, 0 was given")));
-    }
-    Ok(number)
-}
-
-fn precision(named: AdapterPrecision) -> EmbeddedPrecision {
-    match named {
-        AdapterPrecision::Int4 => EmbeddedPrecision::Int4,
-        AdapterPrecision::Int8 => EmbeddedPrecision::Int8,
-        AdapterPrecision::F16 => EmbeddedPrecision::F16,
-    }
-}
-
-fn adapter(arguments: &AdapterArguments) -> Outcome<Option<AdapterSettings>> {
-    if arguments.embed_adapter.is_some() && arguments.adapter.is_none() && !arguments.memorize {
-        return Err(Failure::usage("--embed-adapter needs --adapter FOLDER, or --memorize"));
-    }
-    let embed = arguments.embed_adapter.map(precision);
-    Ok(arguments.adapter.clone().map(|folder| AdapterSettings { folder, embed }))
-}
-
-fn memorize(arguments: &AdapterArguments, ideal: bool) -> Outcome<Option<MemorizeSettings>> {
-    if !arguments.memorize {
-        let given = [
-            ("--memorize-steps", arguments.memorize_steps.is_some()),
-            ("--memorize-rank", arguments.memorize_rank.is_some()),
-        ];
-        return match given.iter().find(|(_, given)| *given) {
-            Some((option, _)) => Err(Failure::usage(format!("{option} needs --memorize"))),
-            None => Ok(None),
-        };
-    }
-    if arguments.adapter.is_some() {
-        return Err(Failure::usage("--memorize makes an adapter; --adapter gives one: choose"));
-    }
-    if ideal {
-        return Err(Failure::usage("--ideal measures one archive; --memorize makes two"));
-    }
-    Ok(Some(MemorizeSettings {
-        steps: at_least_one("--memorize-steps", arguments.memorize_steps)?,
-        rank: at_least_one("--memorize-rank", arguments.memorize_rank)?,
-        precision: arguments.embed_adapter.map_or(EmbeddedPrecision::Int4, precision),
-    }))
 }
 
 fn engine(arguments: &CodingArguments) -> Outcome<EngineChoice> {
@@ -305,7 +191,7 @@ fn mixer(level: u32, parts: &[(String, u64)]) -> Outcome<tokens::Settings> {
 }
 
 /// What has no meaning without a model is a mistake, not something to pass over.
-fn refuse_without_model(
+pub(super) fn refuse_without_model(
     arguments: &CodingArguments,
     short: &ShortArguments,
     ideal: bool,
@@ -335,58 +221,4 @@ fn refuse_without_model(
         }
         None => Ok(()),
     }
-}
-
-/// What of the machine may be used.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MachineSettings {
-    /// Threads, at least 1.
-    pub(crate) threads: usize,
-    /// Bytes that lanes may take; none for the usual bound.
-    pub(crate) memory_bytes: Option<u64>,
-}
-
-impl MachineSettings {
-    /// Resolves `-T` and `--memory`.
-    pub(crate) fn new(arguments: &MachineArguments) -> Self {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if arguments.threads == 0 { cores() } else { usize::from(arguments.threads) };
-        Self { threads, memory_bytes: arguments.memory }
-    }
-
-    /// What an archive may ask for.
-    pub(crate) fn limits(&self) -> Limits {
-        let usual = Limits::default();
-        Limits { session_bytes: self.memory_bytes.unwrap_or(usual.session_bytes), ..usual }
-    }
-}
-
-/// What reading an archive may use.
-#[derive(Clone, Debug)]
-pub(crate) struct ReadingSettings {
-    /// A model to use if it is the one the archive names.
-    pub(crate) model: Option<PathBuf>,
-    /// Adapters to use if they are the ones archives name.
-    pub(crate) adapters: Vec<PathBuf>,
-    /// The profile of messages.
-    pub(crate) profile: Option<PathBuf>,
-    /// What of the machine may be used.
-    pub(crate) machine: MachineSettings,
-}
-
-impl ReadingSettings {
-    /// Resolves what reading commands share.
-    pub(crate) fn new(arguments: &ReadingArguments) -> Self {
-        Self {
-            model: arguments.model.clone(),
-            adapters: arguments.adapter.clone(),
-            profile: arguments.profile.clone(),
-            machine: MachineSettings::new(&arguments.machine),
-        }
-    }
-}
-
-/// How much is said.
-pub(crate) fn report(arguments: VerbosityArguments) -> Report {
-    Report { quiet: arguments.quiet, verbose: arguments.verbose }
 }
