@@ -83,6 +83,15 @@ impl CandleModel {
     pub fn group_lanes(&self) -> usize {
         self.group_lanes
     }
+
+    /// Working memory of one token: activations, and its scores in one layer.
+    fn token_bytes(&self, window: Window) -> u64 {
+        let f32_bytes = size_of::<f32>() as u64;
+        let width = (self.config.hidden_size + self.config.feed_forward) as u64;
+        let activations = width.saturating_mul(8 * f32_bytes);
+        let positions = (window.tokens as u64).saturating_mul(2 * f32_bytes);
+        activations.saturating_add((self.config.heads as u64).saturating_mul(positions))
+    }
 }
 
 impl LanguageModel for CandleModel {
@@ -106,17 +115,21 @@ impl LanguageModel for CandleModel {
         false
     }
 
-    /// Cache, logits and working memory of one lane; a session takes it for every lane of every
-    /// group, full or not.
+    /// Cache, logits and working memory of one lane that is fed token by token.
     fn lane_bytes(&self, window: Window) -> u64 {
-        let f32_bytes = size_of::<f32>() as u64;
-        let width = (self.config.hidden_size + self.config.feed_forward) as u64;
-        let activations = width.saturating_mul(8 * f32_bytes);
-        let scores =
-            (self.config.heads as u64).saturating_mul(window.tokens as u64 * 2 * f32_bytes);
-        let logits = (self.config.vocab_size as u64).saturating_mul(2 * f32_bytes);
+        let logits = (self.config.vocab_size as u64).saturating_mul(2 * size_of::<f32>() as u64);
         let cache = self.blueprint.cache_bytes(window.tokens);
-        [activations, scores, logits].into_iter().fold(cache, u64::saturating_add)
+        cache.saturating_add(logits).saturating_add(self.token_bytes(window))
+    }
+
+    /// What every row of every group takes, for rows without a lane are computed as well, and the
+    /// working memory of as many tokens a row as one call computes.
+    fn session_bytes(&self, shape: SessionShape) -> u64 {
+        let group_lanes = self.group_lanes as u64;
+        let rows = (shape.lanes as u64).div_ceil(group_lanes).saturating_mul(group_lanes);
+        let block = self.blueprint.block_rule().tokens.min(shape.window.tokens) as u64;
+        let others = self.token_bytes(shape.window).saturating_mul(block.saturating_sub(1));
+        rows.saturating_mul(self.lane_bytes(shape.window).saturating_add(others))
     }
 
     fn open_session<'a>(&'a self, shape: SessionShape) -> Result<Box<dyn Session + 'a>> {

@@ -7,7 +7,7 @@ use crate::archive::descriptor::{Descriptor, LanguageDescriptor, tokenizer_prefi
 use crate::bytes::ByteCoder;
 use crate::coder::Coder;
 use crate::error::{Error, Result};
-use crate::model::{Exactness, LanguageModel};
+use crate::model::{Exactness, LanguageModel, SessionShape};
 use crate::schedule::Schedule;
 use crate::tokenizer::Tokenizer;
 
@@ -40,6 +40,11 @@ impl Language {
 }
 
 impl Language {
+    /// Bytes of memory that a session of so many lanes takes.
+    pub(crate) fn session_bytes(&self, lanes: usize) -> u64 {
+        self.model.session_bytes(SessionShape { lanes, window: self.schedule.window() })
+    }
+
     /// Why what is whole may decode to something else, where its engine is one for which that can
     /// be.
     pub(crate) fn hint(&self) -> Option<String> {

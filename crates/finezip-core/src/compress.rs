@@ -384,6 +384,14 @@ pub(crate) fn check_readable(language: &Language, shape: FrameShape) -> Result<(
             shape.lanes, limits.lanes
         )));
     }
+    let session_bytes = language.session_bytes(shape.lanes);
+    if session_bytes > limits.session_bytes {
+        return Err(Error::Settings(format!(
+            "{session_bytes} bytes of memory for a session of {} lanes; readers take {} at most: \
+             fewer lanes or a shorter window need less",
+            shape.lanes, limits.session_bytes
+        )));
+    }
     let coder_bytes = language.coder.memory_bytes(shape);
     if coder_bytes > limits.coder_bytes {
         return Err(Error::Settings(format!(

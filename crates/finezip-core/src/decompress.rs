@@ -300,10 +300,9 @@ fn decode_frame(
                 tokens: tokens as usize,
                 bytes: text_bytes,
             };
-            let lane_bytes = language.model.lane_bytes(language.schedule.window());
             let coder_bytes = language.coder.memory_bytes(shape);
             within("bytes of coder memory", coder_bytes, limits.coder_bytes)?;
-            let session_bytes = lane_bytes.saturating_mul(lanes);
+            let session_bytes = language.session_bytes(shape.lanes);
             within("bytes of session memory", session_bytes, limits.session_bytes)?;
             return decode_with_model(language, shape, payload, before, observer);
         }

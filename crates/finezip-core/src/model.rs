@@ -116,6 +116,13 @@ pub trait LanguageModel: Send + Sync {
     /// Bytes of memory one lane takes in a session with this window.
     fn lane_bytes(&self, window: Window) -> u64;
 
+    /// Bytes of memory all of a session takes, or sessions of this shape that were opened together:
+    /// what limits are held against. By default what its lanes take; an engine that computes more
+    /// than the lanes it was asked for says so here.
+    fn session_bytes(&self, shape: SessionShape) -> u64 {
+        self.lane_bytes(shape.window).saturating_mul(shape.lanes as u64)
+    }
+
     /// Values that a row of logits is a linear function of (what the model's last matrix is
     /// multiplied with), if the engine can leave them beside its rows, as
     /// [`Logits::wants_features`] asks. They are as exact as the logits. By default it cannot.

@@ -133,6 +133,10 @@ impl LanguageModel for PrimedModel {
         self.model.lane_bytes(self.widened(window))
     }
 
+    fn session_bytes(&self, shape: SessionShape) -> u64 {
+        self.model.session_bytes(SessionShape { window: self.widened(shape.window), ..shape })
+    }
+
     fn feature_width(&self) -> Option<usize> {
         self.model.feature_width()
     }

@@ -18,7 +18,7 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::ideal::{IdealLength, MeasuringCoder};
 use crate::report::Report;
 use crate::settings::{CodingSettings, LanguageSettings, MachineSettings, ModelChoice, Product};
-use crate::{coders, engines, store};
+use crate::{coders, engines, lanes, store};
 
 /// Tokens that stay visible where the window rolls.
 const SINK_TOKENS: usize = 1;
@@ -159,7 +159,7 @@ impl Workshop {
         &self,
         settings: &LanguageSettings,
         model: &dyn LanguageModel,
-    ) -> Result<Arc<dyn Schedule>> {
+    ) -> Outcome<Arc<dyn Schedule>> {
         let context = settings
             .context_tokens
             .unwrap_or_else(|| model.max_window().min(settings.usual_context_tokens));
@@ -171,13 +171,10 @@ impl Workshop {
                 ScheduleName::FixedWindow => Arc::new(FixedWindow::new(context, lanes)?),
             })
         };
-        // What a lane takes follows from the window, which the schedule knows.
-        let lane_bytes = model.lane_bytes(make(LanePolicy::default())?.window());
-        make(match (settings.lanes, self.machine.memory_bytes) {
-            (Some(lanes), _) => LanePolicy::Fixed(lanes),
-            (None, Some(memory_bytes)) => LanePolicy::Automatic { memory_bytes, lane_bytes },
-            (None, None) => LanePolicy::automatic(lane_bytes),
-        })
+        // What a session takes follows from the window, which the schedule knows.
+        let window = make(LanePolicy::default())?.window();
+        let memory_bytes = self.machine.memory_bytes;
+        Ok(make(lanes::policy(settings.lanes, memory_bytes, model, window)?)?)
     }
 
     /// The language an archive describes, with a model that is open already or lies at `path`.

@@ -65,7 +65,8 @@ impl Profiles {
             None => self.usual(needed)?,
         };
         let resolver = self.resolver();
-        let coder = MessageCoder::new(resolver.resolve(&profile.descriptor)?)?;
+        let coder = MessageCoder::new(resolver.resolve(&profile.descriptor)?)?
+            .with_limits(self.workshop.machine.limits());
         self.made.borrow_mut().insert(needed, coder.clone());
         Ok(coder)
     }

@@ -1,8 +1,8 @@
 //! Wrong use is an error that says what was expected and what was found.
 
 use crate::support::{checkpoint, session};
-use finezip_candle::{CandleModel, CandleOptions, WeightFormat};
-use finezip_core::{Error, LaneFeed, LanguageModel, Logits, SessionShape, Window};
+use finezip_candle::{CandleModel, CandleOptions, ENGINE, ENGINE_VERSION, WeightFormat};
+use finezip_core::{Error, LaneFeed, LanguageModel, Logits, Record, SessionShape, Window};
 use finezip_models::seeded::SeededModel;
 use finezip_models::{Architecture, GgmlType};
 
@@ -107,4 +107,23 @@ fn memory_grows_with_the_window_and_the_identity_names_the_weights() {
     let other = CandleModel::open(&other.checkpoint().unwrap(), CandleOptions::default()).unwrap();
     assert_ne!(identity.fingerprint, other.identity().fingerprint);
     assert_eq!(model.start_token(), checkpoint(Architecture::Llama).config().start_token());
+}
+
+/// A record may ask for groups of any size, so limits count all of a group's rows.
+#[test]
+fn a_lane_takes_the_memory_of_its_whole_group() {
+    let window = Window { tokens: 100, sinks: 0, rolling: false };
+    let bytes = |model: &CandleModel, lanes| model.session_bytes(SessionShape { lanes, window });
+    let fours = crate::support::model(Architecture::Llama, 1);
+    let lane_bytes = fours.lane_bytes(window);
+    assert_eq!(bytes(&fours, 0), 0);
+    assert!(bytes(&fours, 1) >= 4 * lane_bytes);
+    assert_eq!(bytes(&fours, 4), bytes(&fours, 1));
+    assert_eq!(bytes(&fours, 5), 2 * bytes(&fours, 1));
+    let record = Record::new(ENGINE, ENGINE_VERSION).with("weights", 0).with("compute", 0);
+    let options = CandleOptions::from_record(&record.with("group", 1024)).unwrap();
+    let forged = CandleModel::open(&checkpoint(Architecture::Llama), options).unwrap();
+    assert!(bytes(&forged, 1) >= 1024 * lane_bytes);
+    let endless = Window { tokens: usize::MAX, ..window };
+    assert_eq!(fours.session_bytes(SessionShape { lanes: 1, window: endless }), u64::MAX);
 }

@@ -14,8 +14,8 @@ pub struct Limits {
     pub adapter_bytes: u64,
     /// Lanes in a frame.
     pub lanes: u64,
-    /// Bytes of memory a session may take: lanes times what a lane takes with the window asked
-    /// for.
+    /// Bytes of memory a session may take, as the model says for the lanes and the window asked
+    /// for ([`LanguageModel::session_bytes`](crate::LanguageModel::session_bytes)).
     pub session_bytes: u64,
     /// Bytes of memory a coder may take for a frame: tables whose size the descriptor and the
     /// frame's length decide.

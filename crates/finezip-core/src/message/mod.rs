@@ -21,9 +21,6 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::short::{self, Coded, Form};
 
-/// Lanes computed together where many messages are coded in one call.
-const MOST_LANES: usize = 64;
-
 /// Codes messages with parts that stay open from one to the next.
 ///
 /// ```
@@ -42,6 +39,7 @@ pub struct MessageCoder {
     components: Components,
     profile: Profile,
     id: ProfileId,
+    limits: Limits,
 }
 
 impl MessageCoder {
@@ -56,7 +54,7 @@ impl MessageCoder {
         }
         let profile = Profile { descriptor: components.descriptor() };
         let id = profile.id();
-        Ok(Self { components, profile, id })
+        Ok(Self { components, profile, id, limits: Limits::default() })
     }
 
     /// The same with a byte coder for what the model knows badly. It is part of the profile.
@@ -65,7 +63,14 @@ impl MessageCoder {
         let components = Components { byte_coder: Some(coder), ..self.components };
         let profile = Profile { descriptor: components.descriptor() };
         let id = profile.id();
-        Self { components, profile, id }
+        Self { components, profile, id, limits: self.limits }
+    }
+
+    /// The same with other limits, of which those for sessions, lanes and coders count: a profile
+    /// may ask for much, however short a message is.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// What the other side must have.
@@ -104,7 +109,7 @@ impl MessageCoder {
             &self.components,
             texts,
             header::header_bytes,
-            self.most_lanes(),
+            &self.limits,
             Progress::default(),
             None,
         )?;
@@ -125,7 +130,8 @@ impl MessageCoder {
     ///
     /// # Errors
     /// [`Error::Message`] where it is none, [`Error::Profile`] where it needs another profile,
-    /// [`Error::MessageCheck`] and others where it is damaged.
+    /// [`Error::Limit`] where it needs more than limits allow, [`Error::MessageCheck`] and others
+    /// where it is damaged.
     pub fn decompress(&self, message: &[u8]) -> Result<Vec<u8>> {
         Ok(self.decompress_all(&[message])?.swap_remove(0))
     }
@@ -154,8 +160,7 @@ impl MessageCoder {
             Some(&self.components),
             &coded,
             MAX_MESSAGE_BYTES.saturating_mul(messages.len() as u64),
-            &Limits::default(),
-            self.most_lanes(),
+            &self.limits,
             Progress::default(),
             None,
         )?;
@@ -169,11 +174,6 @@ impl MessageCoder {
             }
         }
         Ok(texts)
-    }
-
-    fn most_lanes(&self) -> usize {
-        let language = self.components.language.as_ref();
-        language.map_or(1, |language| language.schedule.max_lanes().min(MOST_LANES))
     }
 
     /// The check of a text. What needs no profile has the same whatever is at hand.

@@ -30,9 +30,6 @@ pub const MAX_RECORDS: u64 = 1 << 20;
 /// The most bytes by which a record may make a frame longer than it should be.
 pub const MAX_RECORD_BYTES: usize = 4 << 20;
 
-/// Lanes computed together unless the schedule has fewer.
-const MOST_LANES: u64 = 64;
-
 /// What one more byte in the index would save: a record that is stored has no payload length.
 fn overhead(form: Form, _count: u64) -> usize {
     usize::from(form != Form::Stored)
@@ -51,8 +48,8 @@ pub(crate) fn encode(
     let without_model = Components { language: None, ..components.clone() };
     let hopeless = is_hopeless(text, Zstd::compress(text)?.len());
     let parts = if hopeless { &without_model } else { components };
-    let most_lanes = most_lanes(components, &Limits::default());
-    let (coded, timing) = short::encode(parts, &records, overhead, most_lanes, before, observer)?;
+    let limits = Limits::default();
+    let (coded, timing) = short::encode(parts, &records, overhead, &limits, before, observer)?;
     let tokens = coded.iter().filter(|one| one.form == Form::Model).map(|one| one.count).sum();
     let index = Index::new(split, &records, &coded);
     let mut payload = index.to_bytes()?;
@@ -99,10 +96,8 @@ pub(crate) fn decode(
             Coded { form, count, payload: &bytes[places[at].clone()] }
         })
         .collect();
-    let lanes = most_lanes_within(components, &coded, limits)?;
     let limit = header.original_bytes;
-    let (texts, timing) =
-        short::decode(components, &coded, limit, limits, lanes, before, observer)?;
+    let (texts, timing) = short::decode(components, &coded, limit, limits, before, observer)?;
     let mut out = Vec::new();
     for (at, text) in wanted.zip(&texts) {
         let language = components.and_then(|components| components.language.as_ref());
@@ -113,29 +108,4 @@ pub(crate) fn decode(
         within("bytes of text in a frame of records", out.len() as u64, limit)?;
     }
     Ok((out, timing))
-}
-
-/// Lanes for records, as many as the schedule ever takes and memory allows.
-fn most_lanes(components: &Components, limits: &Limits) -> usize {
-    let Some(language) = &components.language else { return 1 };
-    let lane_bytes = language.model.lane_bytes(language.schedule.window()).max(1);
-    let fitting = limits.session_bytes / lane_bytes;
-    let most = fitting.min(limits.lanes).clamp(1, MOST_LANES);
-    language.schedule.max_lanes().min(most as usize)
-}
-
-/// The same, or an error where not even one lane is allowed.
-fn most_lanes_within(
-    components: Option<&Components>,
-    coded: &[Coded<&[u8]>],
-    limits: &Limits,
-) -> Result<usize> {
-    let Some(components) = components else { return Ok(1) };
-    if let Some(language) = &components.language
-        && coded.iter().any(|one| one.form == Form::Model)
-    {
-        let lane_bytes = language.model.lane_bytes(language.schedule.window());
-        within("bytes of session memory", lane_bytes, limits.session_bytes)?;
-    }
-    Ok(most_lanes(components, limits))
 }

@@ -22,6 +22,9 @@ use crate::tokenizer::TokenId;
 /// has learned nothing before a short text is over, so it wins on little but binary data.
 const BYTE_CODER_BITS: f64 = 4.0;
 
+/// Lanes computed together unless the schedule has fewer.
+const MOST_LANES: usize = 64;
+
 /// How a short text's payload is made; the numbers are the format's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -74,12 +77,21 @@ pub(crate) struct Coded<P> {
 /// What a form costs besides the payload, given the count.
 pub(crate) type Overhead = fn(Form, u64) -> usize;
 
-/// Codes texts, each with the candidate that makes it smallest, `overhead` included.
+/// Lanes for short texts, as many as the schedule ever takes and memory allows; one at least.
+fn most_lanes(language: &Language, limits: &Limits) -> usize {
+    let lanes = usize::try_from(limits.lanes).unwrap_or(MOST_LANES);
+    let most = lanes.min(MOST_LANES).min(language.schedule.max_lanes());
+    let fits = |lanes: &usize| language.session_bytes(*lanes) <= limits.session_bytes;
+    (1..=most).rev().find(fits).unwrap_or(1)
+}
+
+/// Codes texts, each with the candidate that makes it smallest, `overhead` included. So many are
+/// computed together as `limits` have room for.
 pub(crate) fn encode(
     components: &Components,
     texts: &[&[u8]],
     overhead: Overhead,
-    most_lanes: usize,
+    limits: &Limits,
     before: Progress,
     observer: Option<&mut Observer<'static>>,
 ) -> Result<(Vec<Coded<Vec<u8>>>, Timing)> {
@@ -92,6 +104,7 @@ pub(crate) fn encode(
         let tokens: Vec<Vec<TokenId>> = tokens.into_iter().flatten().collect();
         let mut progress = FrameProgress { before, tokenizer, observer, text_bytes: 0, tokens: 0 };
         let payloads;
+        let most_lanes = most_lanes(language, limits);
         (payloads, timing) = lanes::encode(language, &tokens, most_lanes, &mut progress)?;
         for ((at, payload), tokens) in coded.into_iter().zip(payloads).zip(&tokens) {
             with_model[at] = Some((tokens.len() as u64, payload));
@@ -142,7 +155,6 @@ pub(crate) fn decode(
     coded: &[Coded<&[u8]>],
     text_limit: u64,
     limits: &Limits,
-    most_lanes: usize,
     before: Progress,
     observer: Option<&mut Observer<'static>>,
 ) -> Result<(Vec<Vec<u8>>, Timing)> {
@@ -176,6 +188,8 @@ pub(crate) fn decode(
     }
     let language: &Language =
         components.and_then(|c| c.language.as_ref()).ok_or_else(|| undescribed(Form::Model))?;
+    within("bytes of session memory", language.session_bytes(1), limits.session_bytes)?;
+    let most_lanes = most_lanes(language, limits);
     let tokenizer = language.tokenizer.as_ref();
     let payloads: Vec<(usize, &[u8])> =
         with_model.iter().map(|&at| (coded[at].count as usize, coded[at].payload)).collect();

@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
 
 /// Begins this program again with an environment that suits `--memorize`, if that is asked for.
 pub(crate) fn begin_again(arguments: &CompressArguments) -> Option<ExitCode> {
-    if !arguments.coding.memorize {
+    if !arguments.coding.adapter.memorize {
         return None;
     }
     let machine = MachineSettings::new(&arguments.machine);

@@ -209,6 +209,22 @@ fn damaged_messages_are_refused() {
 }
 
 #[test]
+fn messages_are_held_against_memory_as_archives_are() {
+    let sandbox = with_model();
+    compact(&sandbox, &[]);
+    let reading = ["--model", "small.gguf", "--memory"];
+    decompress(&sandbox, &[&reading[..], &["100"]].concat())
+        .expect_code(3)
+        .expect_said(&["bytes of session memory", "--memory"]);
+    let ran = decompress(&sandbox, &[&reading[..], &["1M"]].concat()).expect_code(0);
+    assert_eq!(ran.stdout, TEXT);
+    let all = ["compress", "-f", "--compact", "--verify", "text"];
+    let ran = sandbox.run(&[&all[..], &reading, &["100"]].concat());
+    ran.expect_code(2).expect_said(&["--memory 100: ", "a single lane takes"]);
+    compact(&sandbox, &["--memory", "1M"]);
+}
+
+#[test]
 fn options_that_do_not_go_together_are_refused() {
     let sandbox = with_model();
     for options in [

@@ -5,7 +5,7 @@ use finezip_models::seeded::SeededModel;
 use serde_json::Value;
 
 use crate::contents::awkward_contents;
-use crate::support::Sandbox;
+use crate::support::{Ran, Sandbox};
 
 /// Text of the seeded vocabulary's longer tokens, in frames so short that only the model makes
 /// them small.
@@ -254,6 +254,54 @@ fn more_memory_than_allowed_is_refused() {
         .run(&["test", "text.fz", "--model", "small.gguf", "--memory", "1K"])
         .expect_code(3)
         .expect_said(&["bytes of session memory", "--memory"]);
+}
+
+/// The bytes that a run which was refused would take.
+fn bytes_needed(refused: &Ran) -> u64 {
+    let (_, said) = refused.stderr.split_once(" takes ").unwrap();
+    said.split_once(" bytes").unwrap().0.parse().unwrap()
+}
+
+/// Verification has the same memory: what it would refuse is refused before anything is coded.
+#[test]
+fn memory_without_room_for_the_lanes_is_wrong_usage_and_no_damage() {
+    let sandbox = with_model();
+    for (options, what) in [
+        (&[][..], "a single lane takes"),
+        (&["--lines"][..], "a single lane takes"),
+        (&["--batch", "7"][..], "--batch 7 takes"),
+        // Several lanes in a group of 16.
+        (&["--engine", "candle", "--context", "2"][..], "a single lane takes"),
+        (&["--engine", "candle", "--context", "2", "--batch", "17"][..], "--batch 17 takes"),
+    ] {
+        let compress = |memory: &str| {
+            let arguments = ["compress", "--verify", "--memory", memory, "text"];
+            sandbox.run(&[&arguments[..], &SHORT_FRAMES, options].concat())
+        };
+        let refused = compress("100").expect_code(2).expect_said(&["--memory 100: ", what]);
+        let needed = bytes_needed(&refused);
+        compress(&(needed - 1).to_string()).expect_code(2).expect_said(&[what]);
+        assert_eq!(sandbox.names(), ["small.gguf", "text"], "{options:?}");
+        compress(&needed.to_string()).expect_code(0);
+        let memory = needed.to_string();
+        let reading = ["decompress", "-c", "text.fz", "--model", "small.gguf", "--memory", &memory];
+        assert_eq!(sandbox.done(&reading).stdout, TEXT, "{options:?}");
+        std::fs::remove_file(sandbox.path("text.fz")).unwrap();
+    }
+}
+
+/// candle computes rows that no lane has; they take memory as well.
+#[test]
+fn a_group_of_candle_s_counts_as_a_whole() {
+    let sandbox = with_model();
+    // One or two lanes of 28 KB, in a group of 16.
+    compress(&sandbox, &["--engine", "candle", "--coder", "ac", "--context", "16"]);
+    let test = ["test", "text.fz", "--model", "small.gguf", "--memory"];
+    sandbox
+        .run(&[&test[..], &["256K"]].concat())
+        .expect_code(3)
+        .expect_said(&["bytes of session memory", "--memory"]);
+    sandbox.done(&[&test[..], &["16M"]].concat());
 }
 
 #[test]

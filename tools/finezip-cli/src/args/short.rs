@@ -1,4 +1,4 @@
-//! The options for short texts, as they are written.
+//! How short texts are treated: messages, records, primes.
 
 use std::path::PathBuf;
 
