@@ -209,7 +209,7 @@ impl Store {
                 Ok(hash) => {
                     fs::rename(&arrived.file, &own).map_err(|error| Error::io(&own, error))?;
                     arrived.discard();
-                    self.notes().remember(entry.name, &own, &hash)?;
+                    self.notes().remember(entry.name, &own, &hash);
                     return Ok(own);
                 }
                 Err(error) => {
@@ -260,7 +260,8 @@ impl Store {
         if entry.sha256.is_none() && notes.first_seen(entry.name).is_none() {
             notes.trust(entry.name, &hash)?;
         }
-        notes.remember(entry.name, path, &hash)
+        notes.remember(entry.name, path, &hash);
+        Ok(())
     }
 
     /// The hash a model must have: the catalog's, or that of its first download, or what the hub

@@ -341,6 +341,29 @@ fn the_hub_is_asked_first_and_its_cache_used() {
 }
 
 #[test]
+fn a_whole_model_serves_where_nothing_can_be_noted_of_it() {
+    let folder = TempDir::new().unwrap();
+    let (hub, index) = (hub(content()), index(Reply::file));
+    let in_hub = store(folder.path(), &hub.url, NOWHERE);
+    let cached = in_hub.fetch(&entry(), &mut ()).unwrap();
+    // Nobody, root neither, makes a folder below a file.
+    fs::remove_dir_all(folder.path().join("finezip")).unwrap();
+    fs::write(folder.path().join("finezip"), "no folder").unwrap();
+    assert_eq!(in_hub.locate(&entry(), &mut ()).unwrap(), Presence::Here(cached.clone()));
+    assert_eq!(in_hub.fetch(&entry(), &mut ()).unwrap(), cached);
+    assert_eq!(in_hub.verify(&entry(), &mut ()).unwrap(), cached);
+
+    // In the store's own folder, and just fetched: a folder is not replaced by a file.
+    let folder = TempDir::new().unwrap();
+    fs::create_dir_all(folder.path().join("finezip/models/test.checked")).unwrap();
+    let store = store(folder.path(), NOWHERE, &index.url);
+    let own = store.fetch(&entry(), &mut ()).unwrap();
+    assert_whole(&own);
+    assert_eq!(store.locate(&entry(), &mut ()).unwrap(), Presence::Here(own));
+    assert_eq!(left(folder.path()), ["test.checked", "test.gguf", "test.lock"]);
+}
+
+#[test]
 fn a_killed_download_from_the_hub_goes_on() {
     let folder = TempDir::new().unwrap();
     let bytes = content();
