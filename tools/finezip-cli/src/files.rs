@@ -104,7 +104,8 @@ impl FileSettings {
     /// or, without -f, of any other file.
     pub(crate) fn may_write(&self, path: &Path) -> Outcome {
         let refused = |said: String| Err(Failure::file(said).unnamed());
-        if self.inputs.iter().any(|input| is_same_file(input, path)) {
+        let is_input = |input: &PathBuf| is_same_file(input, path) || is_linked(input, path);
+        if self.inputs.iter().any(is_input) {
             return refused(format!("{} is an input, and would be replaced", path.display()));
         }
         if !self.force && path.is_file() {
@@ -147,6 +148,26 @@ pub(crate) fn inputs(files: Vec<PathBuf>) -> Vec<PathBuf> {
 fn is_same_file(input: &Path, path: &Path) -> bool {
     let places = (input.canonicalize(), path.canonicalize());
     !is_stdin(input) && matches!(places, (Ok(from), Ok(to)) if from == to)
+}
+
+/// Whether two names are hard links to one file: what replaces one leaves the other as it is, what
+/// is written into one is in both.
+fn is_linked(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |path: &Path| {
+            let metadata = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        place(one).is_some_and(|found| place(other) == Some(found))
+    }
+    #[cfg(not(unix))]
+    {
+        // Rust's standard library does not tell there.
+        let _ = (one, other);
+        false
+    }
 }
 
 /// Whether metadata are of the same file, with the same content as far as they tell.

@@ -154,6 +154,19 @@ fn what_is_written_beside_archives_takes_no_file_s_place() {
     assert!(sandbox.read("notes").starts_with(b"{"));
 }
 
+/// Another name of an input is no other file: it was emptied before it was read.
+#[cfg(unix)]
+#[test]
+fn what_is_written_beside_archives_takes_no_other_name_of_an_input() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    fs::hard_link(sandbox.path("text"), sandbox.path("notes")).unwrap();
+    let compress = ["compress", "--model", "none", "-f", "-c", "--statistics", "notes", "text"];
+    let ran = sandbox.run(&compress);
+    assert_eq!(sandbox.read("text"), TEXT);
+    ran.expect_code(1).expect_said(&["notes is an input"]);
+}
+
 #[test]
 fn names_without_the_suffix_need_an_output_and_archives_are_not_compressed_again() {
     let sandbox = Sandbox::new();
