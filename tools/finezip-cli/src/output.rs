@@ -193,15 +193,20 @@ fn open_path(path: &Path, options: WriteOptions) -> Outcome<Place> {
         }
         _ => {}
     }
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(&target);
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mode = options.mode.map_or(0o666, |mode| mode & 0o666);
     let temporary = Temporary::create(folder, &name, mode)
         .map_err(|failure| failure.about(format_args!("cannot write to {}", folder.display())))?;
     Ok(Place::Renamed { temporary, target, replace })
+}
+
+/// The folder that a file lies in, the current one where its name has none.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// Asks on a terminal whether a file may be replaced; no where there is nobody to ask.
@@ -321,7 +326,7 @@ impl Temporary {
             Ok(_) => {
                 // An input may be removed next: the new name must be on the disk before. There
                 // are file systems that cannot say so of a folder, and nothing to be done there.
-                if let Ok(folder) = File::open(target.parent().unwrap_or(Path::new("."))) {
+                if let Ok(folder) = File::open(folder_of(target)) {
                     let _ = folder.sync_all();
                 }
                 Ok(())
@@ -348,6 +353,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn every_name_has_a_folder() {
+        for (name, folder) in [("text.fz", "."), ("./text.fz", "."), ("a/b.fz", "a"), ("/b", "/")] {
+            assert_eq!(folder_of(Path::new(name)), Path::new(folder), "{name}");
+        }
+    }
 
     #[test]
     fn what_is_unfinished_is_no_more_open_than_what_it_is_made_from() {
