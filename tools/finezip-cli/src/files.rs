@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::args::OutputArguments;
 use crate::exit::{Failure, Outcome};
 use crate::input::{DASH, is_stdin};
-use crate::output::Target;
+use crate::output::{Target, folder_of};
 
 /// The suffix of archives.
 pub(crate) const SUFFIX: &str = "fz";
@@ -100,18 +100,38 @@ impl FileSettings {
         }
     }
 
-    /// An error if what is written to `path`, beside the outputs, would take the place of an input
-    /// or, without -f, of any other file.
-    pub(crate) fn may_write(&self, path: &Path) -> Outcome {
-        let refused = |said: String| Err(Failure::file(said).unnamed());
-        let is_input = |input: &PathBuf| is_same_file(input, path) || is_linked(input, path);
-        if self.inputs.iter().any(is_input) {
-            return refused(format!("{} is an input, and would be replaced", path.display()));
-        }
-        if !self.force && path.is_file() {
-            return refused(format!("{} exists already; -f replaces it", path.display()));
+    /// An error if a file `beside` the outputs would take the place of an input, of what else is
+    /// `read`, of an output, of another of them or, without -f, of any other file.
+    pub(crate) fn may_write(&self, beside: &[&Path], read: &[&Path]) -> Outcome {
+        for (number, path) in beside.iter().enumerate() {
+            if let Some(why) = self.why_not(path, &beside[..number], read) {
+                return Err(Failure::file(format!("{} {why}", path.display())).unnamed());
+            }
         }
         Ok(())
+    }
+
+    /// Why nothing may be written to `path`, if so, where `earlier` paths are written to as well.
+    fn why_not(&self, path: &Path, earlier: &[&Path], read: &[&Path]) -> Option<&'static str> {
+        let is_it = |other: &Path| is_same_place(other, path);
+        let is_input = |input: &PathBuf| !is_stdin(input) && is_it(input);
+        let is_output = |input: &PathBuf| match self.target(input) {
+            Ok(Target::File(output)) => is_it(&output),
+            _ => false,
+        };
+        if self.inputs.iter().any(is_input) {
+            Some("is an input, and would be replaced")
+        } else if read.iter().any(|other| is_it(other)) {
+            Some("is read as well, and would be replaced")
+        } else if self.inputs.iter().any(is_output) {
+            Some("is an output as well; name another file")
+        } else if earlier.iter().any(|other| is_it(other)) {
+            Some("is named for two things; name two files")
+        } else if !self.force && path.is_file() {
+            Some("exists already; -f replaces it")
+        } else {
+            None
+        }
     }
 
     /// Removes an input whose output stands, if that was asked for: the file that was `opened`,
@@ -148,6 +168,22 @@ pub(crate) fn inputs(files: Vec<PathBuf>) -> Vec<PathBuf> {
 fn is_same_file(input: &Path, path: &Path) -> bool {
     let places = (input.canonicalize(), path.canonicalize());
     !is_stdin(input) && matches!(places, (Ok(from), Ok(to)) if from == to)
+}
+
+/// Whether what is written to one path would be found at the other. Devices and pipes keep nothing,
+/// and may be named more than once.
+fn is_same_place(one: &Path, other: &Path) -> bool {
+    let keeps = |path: &Path| path.is_file() || !path.exists();
+    let is_one = || place(one).is_some_and(|found| place(other) == Some(found));
+    keeps(one) && keeps(other) && (is_linked(one, other) || is_one())
+}
+
+/// Where a path leads, or would lead once there is something.
+fn place(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let folder = folder_of(path).canonicalize().ok()?;
+        Some(folder.join(path.file_name()?))
+    })
 }
 
 /// Whether two names are hard links to one file: what replaces one leaves the other as it is, what

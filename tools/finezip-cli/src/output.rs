@@ -202,7 +202,7 @@ fn open_path(path: &Path, options: WriteOptions) -> Outcome<Place> {
 }
 
 /// The folder that a file lies in, the current one where its name has none.
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

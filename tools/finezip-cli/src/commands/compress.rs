@@ -33,9 +33,12 @@ pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
     let report = settings::report(arguments.verbosity);
     let machine = MachineSettings::new(&arguments.machine);
     let files = FileSettings::new(arguments.files, &arguments.output, Naming::AddSuffix)?;
-    let beside = [&arguments.statistics, &arguments.short.write_profile];
-    beside.into_iter().flatten().try_for_each(|path| files.may_write(path))?;
     let coding = CodingSettings::new(&arguments.coding, &arguments.short, arguments.ideal)?;
+    let beside = [&arguments.statistics, &arguments.short.write_profile];
+    let beside: Vec<&Path> = beside.into_iter().flatten().map(PathBuf::as_path).collect();
+    let read = [arguments.short.prime.as_deref(), model_path(&coding)];
+    let read: Vec<&Path> = read.into_iter().flatten().collect();
+    files.may_write(&beside, &read)?;
     if coding.product == Product::Message && files.are_joined() {
         return Err(Failure::usage(
             "messages do not follow one another in one output: nothing in them says where they end",
@@ -53,6 +56,14 @@ pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
         base: OnceCell::new(),
     };
     Ok(for_each_file(&job.files.inputs, &report, |file| job.compress(file)))
+}
+
+/// The file or folder of the model, where it was given by that.
+fn model_path(coding: &CodingSettings) -> Option<&Path> {
+    match &coding.language.as_ref()?.model {
+        ModelChoice::At(path) => Some(path),
+        ModelChoice::Named(_) => None,
+    }
 }
 
 /// Begins this program again with an environment that suits `--memorize`, if that is asked for.
@@ -95,10 +106,7 @@ impl Job {
     /// What finds the parts of archives that were just written: by their hash, as for any other.
     fn resolver(&self) -> ArchiveResolver {
         let language = self.coding.language.as_ref();
-        let model = language.and_then(|language| match &language.model {
-            ModelChoice::At(path) => Some(path.clone()),
-            ModelChoice::Named(_) => None,
-        });
+        let model = model_path(&self.coding).map(Path::to_owned);
         let adapter = language.and_then(|language| language.adapter.as_ref());
         let adapters = adapter.map(|adapter| adapter.folder.clone()).into_iter().collect();
         ArchiveResolver::new(self.workshop.clone(), model, adapters)

@@ -90,6 +90,43 @@ fn other_settings_need_their_profile_and_errors_name_it() {
 }
 
 #[test]
+fn profiles_and_statistics_take_no_file_s_place() {
+    let sandbox = with_model();
+    let prime = b" the and of the in of and";
+    sandbox.write("prime", prime);
+    sandbox.write("kept", b"kept");
+    std::fs::create_dir(sandbox.path("below")).unwrap();
+    let model = sandbox.read("small.gguf");
+    let compress = ["compress", "--compact", "--model", "small.gguf", "--prime", "prime", "text"];
+    for (options, said) in [
+        (&["--write-profile", "./text"][..], "./text is an input"),
+        (&["--write-profile", "prime"], "prime is read as well"),
+        (&["--statistics", "prime"], "prime is read as well"),
+        (&["--statistics", "small.gguf"], "small.gguf is read as well"),
+        (&["--write-profile", "text.fz"], "text.fz is an output as well"),
+        (&["--write-profile", "below/../m", "-o", "m"], "below/../m is an output as well"),
+        (&["--statistics", "m", "-o", "./m"], "m is an output as well"),
+        (&["--statistics", "m", "--write-profile", "./m"], "./m is named for two things"),
+    ] {
+        for force in [&[][..], &["-f"]] {
+            let ran = sandbox.run(&[&compress[..], options, force].concat());
+            ran.expect_code(1).expect_said(&[said]);
+            let names = ["below", "kept", "prime", "small.gguf", "text"];
+            assert_eq!(sandbox.names(), names, "{options:?}");
+        }
+    }
+    assert_eq!((sandbox.read("text"), sandbox.read("prime")), (TEXT.to_vec(), prime.to_vec()));
+    assert_eq!(sandbox.read("small.gguf"), model);
+
+    let over_other = [&compress[..], &["--write-profile", "kept"]].concat();
+    sandbox.run(&over_other).expect_code(1).expect_said(&["kept exists already", "-f"]);
+    assert_eq!(sandbox.read("kept"), b"kept");
+    sandbox.done(&[&over_other[..], &["-f"]].concat());
+    let reading = ["--model", "small.gguf", "--profile", "kept"];
+    assert_eq!(decompress(&sandbox, &reading).expect_code(0).stdout, TEXT);
+}
+
+#[test]
 fn a_prime_is_in_the_profile_and_in_archives() {
     let sandbox = with_model();
     sandbox.write("prime", b" the and of the in of and");
