@@ -19,7 +19,7 @@ use crate::files::{FileSettings, Naming};
 use crate::ideal::IdealLength;
 use crate::input::{Input, display_name};
 use crate::memorize::Memorizer;
-use crate::output::{Output, WriteOptions, mode_of};
+use crate::output::{Output, WriteOptions};
 use crate::progress::Meter;
 use crate::report::Report;
 use crate::resolver::ArchiveResolver;
@@ -159,7 +159,7 @@ impl Job {
             may_ask: self.files.may_ask(),
             whole: self.verify,
             binary: true,
-            mode: mode_of(input.metadata.as_ref()),
+            private: input.is_file(),
         };
         let mut output = Output::create(&target, options)?;
         // Before the clock starts.

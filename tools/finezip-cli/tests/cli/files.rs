@@ -221,6 +221,51 @@ fn permissions_and_times_are_kept() {
     }
 }
 
+/// Only root gives files to others, so that only root can test it.
+#[cfg(unix)]
+#[test]
+fn an_output_belongs_to_whom_its_input_does_or_is_no_more_open() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    use std::os::unix::process::CommandExt;
+
+    let (user, group, other) = (12345, 23456, 34567);
+    let sandbox = Sandbox::new();
+    let text = sandbox.write("text", TEXT);
+    if chown(&text, Some(user), Some(group)).is_err() {
+        return;
+    }
+    let set_mode = |mode: u32| {
+        fs::set_permissions(&text, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let expect = |name: &str, owner: u32, group: u32, mode: u32| {
+        let found = fs::metadata(sandbox.path(name)).unwrap();
+        assert_eq!((found.uid(), found.gid()), (owner, group), "{name}");
+        assert_eq!(found.mode() & 0o7777, mode, "{name}");
+    };
+    set_mode(0o640);
+    sandbox.done(&["compress", "--model", "none", "text"]);
+    expect("text.fz", user, group, 0o640);
+    sandbox.done(&["decompress", "text.fz", "-o", "back"]);
+    expect("back", user, group, 0o640);
+
+    // Somebody who may read it and is not in its group.
+    chown(sandbox.path(""), Some(other), Some(other)).unwrap();
+    for (name, mode, expected) in [("one.fz", 0o604, 0o600), ("two.fz", 0o657, 0o655)] {
+        set_mode(mode);
+        let ran = sandbox
+            .command(&["compress", "--model", "none", "-q", "text", "-o", name])
+            .uid(other)
+            .gid(other)
+            .status();
+        match ran {
+            // The binary may lie where only root goes.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return,
+            ran => assert!(ran.unwrap().success()),
+        }
+        expect(name, other, other, expected);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn links_are_followed_and_devices_stay_devices() {
