@@ -34,7 +34,7 @@ pub(crate) struct Failure {
     pub(crate) code: Code,
     /// What was expected, what was found, what to do.
     pub(crate) message: String,
-    /// Whether the other files would fail for the same reason.
+    /// Whether the other files would fail for the same reason, or be of no use.
     pub(crate) is_fatal: bool,
     /// Whether the message says what it is about.
     names_subject: bool,
@@ -64,6 +64,15 @@ impl Failure {
     pub(crate) fn fatal(mut self) -> Self {
         self.is_fatal = true;
         self.names_subject = true;
+        self
+    }
+
+    /// The same failure, after which no other file is taken, and what that means.
+    #[must_use]
+    pub(crate) fn last(mut self, meaning: &str) -> Self {
+        self.is_fatal = true;
+        self.message.push_str("; ");
+        self.message.push_str(meaning);
         self
     }
 

@@ -55,6 +55,7 @@ pub(crate) struct WriteOptions {
 /// An output that is open for writing.
 pub(crate) struct Output {
     place: Place,
+    has_begun: bool,
 }
 
 enum Place {
@@ -96,7 +97,12 @@ impl Output {
             },
             place => place,
         };
-        Ok(Self { place })
+        Ok(Self { place, has_begun: false })
+    }
+
+    /// Whether bytes have gone where they cannot be taken back from.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// Opens what has been written so far for reading; the output must have been created
@@ -146,14 +152,16 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.place {
-            Place::Nowhere => Ok(bytes.len()),
-            Place::Stdout => io::stdout().write(bytes),
-            Place::Direct(file) => file.write(bytes),
+        let count = match &mut self.place {
+            Place::Nowhere => return Ok(bytes.len()),
+            Place::Stdout => io::stdout().write(bytes)?,
+            Place::Direct(file) => file.write(bytes)?,
             Place::Renamed { temporary, .. } | Place::Copied { temporary, .. } => {
-                temporary.file().write(bytes)
+                return temporary.file().write(bytes);
             }
-        }
+        };
+        self.has_begun |= count > 0;
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -151,6 +151,35 @@ impl Job {
         Ok(archive.summary)
     }
 
+    fn makes_messages(&self) -> bool {
+        self.coding.product == Product::Message
+    }
+
+    /// Writes what is made of an input.
+    fn code(&self, name: &str, input: &mut Input, output: &mut Output) -> Outcome<Summary> {
+        let language = self.coding.language.as_ref();
+        let memorizing = language.and_then(|language| Some((language, language.memorize?)));
+        match memorizing {
+            Some((language, settings)) => self.memorize(language, settings, name, input, output),
+            None if self.makes_messages() => {
+                let resolver = self.resolver();
+                let verify = self.verify.then_some(&resolver);
+                let (compressor, _) = self.compressor()?;
+                message::compress(input, output, compressor.components(), verify)
+            }
+            None => self.stream(name, input, output),
+        }
+    }
+
+    /// A failure in the middle of an archive ends the run where others were to follow it in the
+    /// same output: nothing behind half an archive is found again.
+    fn breaking_off(&self, failure: Failure, output: &Output) -> Failure {
+        if self.files.are_joined() && output.has_begun() {
+            return failure.last("its archive breaks off in the output, and no other follows it");
+        }
+        failure
+    }
+
     fn compress(&self, file: &Path) -> Outcome {
         let target = self.files.target(file)?;
         let mut input = Input::open(file)?;
@@ -166,24 +195,11 @@ impl Job {
         let (_, ideal) = self.compressor()?;
         let name = display_name(file);
         let begun = Instant::now();
-        let language = self.coding.language.as_ref();
-        let memorizing = language.and_then(|language| Some((language, language.memorize?)));
-        let is_message = self.coding.product == Product::Message;
-        let summary = match memorizing {
-            Some((language, settings)) => {
-                self.memorize(language, settings, &name, &mut input, &mut output)?
-            }
-            None if is_message => {
-                let resolver = self.resolver();
-                let verify = self.verify.then_some(&resolver);
-                let (compressor, _) = self.compressor()?;
-                message::compress(&mut input, &mut output, compressor.components(), verify)?
-            }
-            None => self.stream(&name, &mut input, &mut output)?,
-        };
+        let coded = self.code(&name, &mut input, &mut output);
+        let summary = coded.map_err(|failure| self.breaking_off(failure, &output))?;
         let elapsed = begun.elapsed();
         input.expect_unchanged()?;
-        if self.verify && !is_message {
+        if self.verify && !self.makes_messages() {
             let decompressor =
                 Decompressor::new(self.resolver()).with_limits(self.workshop.machine.limits());
             let meter = Meter::start(&self.report, &format!("{name} (verify)"), input.length());
