@@ -135,9 +135,11 @@ impl FileSettings {
     }
 
     /// Removes an input whose output stands, if that was asked for: the file that was `opened`,
-    /// and no other that has taken its name or what was added to it since.
+    /// and no other that has taken its name or what was added to it since. Devices and pipes stay:
+    /// they are ways to bytes, and others use them.
     pub(crate) fn remove_input(&self, input: &Path, opened: Option<&Metadata>) -> Outcome {
-        let Some(opened) = opened.filter(|_| self.remove_inputs) else { return Ok(()) };
+        let removable = opened.filter(|opened| self.remove_inputs && opened.is_file());
+        let Some(opened) = removable else { return Ok(()) };
         let cannot = |error: io::Error| Failure::from(error).about("cannot remove the input");
         let now = std::fs::metadata(input).map_err(cannot)?;
         if !is_as_it_was(opened, &now) {
@@ -264,5 +266,17 @@ mod tests {
         assert!(input.exists());
         files.remove_input(&input, Some(&opened)).unwrap();
         assert!(!input.exists());
+    }
+
+    /// A socket stands in for devices, which no test is to put at risk.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_never_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, input) = (removing(folder.path()), folder.path().join("input"));
+        let _socket = std::os::unix::net::UnixListener::bind(&input).unwrap();
+        let opened = fs::metadata(&input).unwrap();
+        files.remove_input(&input, Some(&opened)).unwrap();
+        assert!(input.exists());
     }
 }
