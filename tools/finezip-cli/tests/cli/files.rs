@@ -297,6 +297,20 @@ fn a_folder_that_cannot_be_written_to_is_named() {
 }
 
 #[test]
+fn statistics_that_cannot_be_written_are_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    let compress = ["compress", "--model", "none", "text", "--statistics"];
+    let nowhere = sandbox.run(&[&compress[..], &["nowhere/notes"]].concat()).expect_code(1);
+    nowhere.expect_said(&["finezip-cli: cannot write to nowhere/notes: "]);
+    assert_eq!(sandbox.names(), ["text"]);
+    if fs::exists("/dev/full").unwrap() {
+        let full = sandbox.run(&[&compress[..], &["/dev/full"]].concat()).expect_code(1);
+        full.expect_said(&["finezip-cli: cannot write to /dev/full: No space left"]);
+    }
+}
+
+#[test]
 fn verify_keeps_good_archives() {
     let sandbox = Sandbox::new();
     sandbox.write("text", TEXT.repeat(100));
