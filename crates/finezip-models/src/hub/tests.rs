@@ -174,16 +174,19 @@ fn left(folder: &Path) -> Vec<String> {
 }
 
 /// This test binary, doing nothing but a fetch.
-fn process(folder: &Path, hub: &str, index: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+fn command(folder: &Path, hub: &str, index: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "hub::tests::fetch_in_a_process_of_its_own"])
         .env("FINEZIP_TEST_FETCH", folder)
         .env("FINEZIP_TEST_HUB", hub)
         .env("PIP_INDEX_URL", format!("{index}/simple"))
-        .env("FINEZIP_TEST_INDEX", index)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+        .env("FINEZIP_TEST_INDEX", index);
+    command
+}
+
+fn process(folder: &Path, hub: &str, index: &str) -> Child {
+    command(folder, hub, index).stdout(Stdio::null()).spawn().unwrap()
 }
 
 /// Not a test of its own: what the others start as a process.
@@ -273,6 +276,41 @@ fn an_index_that_refuses_ranges_leaves_it_to_pip() {
     let store = store(folder.path(), NOWHERE, &index.url);
     let error = store.fetch(&entry(), &mut ()).unwrap_err().to_string();
     assert!(error.contains("403") && error.contains("finezip-test-model==1.0"), "{error}");
+}
+
+/// It says more than a pipe holds: nobody read that before it ended, which it never did.
+#[cfg(unix)]
+#[test]
+fn a_pip_that_says_much_is_heard_to_the_end() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = TempDir::new().unwrap();
+    let python = folder.path().join("python3");
+    let much = "head -c 300000 /dev/zero";
+    let script = format!("#!/bin/sh\n{much}\n{much} >&2\necho >&2\necho 'last word' >&2\nexit 3\n");
+    fs::write(&python, script).unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let first = std::iter::once(folder.path().to_owned());
+    let path = std::env::join_paths(first.chain(std::env::split_paths(&path))).unwrap();
+    let mut process = command(folder.path(), NOWHERE, NOWHERE)
+        .env("PATH", path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while process.try_wait().unwrap().is_none() {
+        if start.elapsed() > Duration::from_secs(60) {
+            process.kill().unwrap();
+            panic!("it waits for ever");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let ended = process.wait_with_output().unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("pip ended with exit status: 3 and said: last word"), "{said}");
 }
 
 #[test]
