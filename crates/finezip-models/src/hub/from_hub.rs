@@ -40,13 +40,22 @@ pub(super) fn seconds(variable: &str, default: u64) -> Duration {
     Duration::from_secs(seconds.filter(|seconds| *seconds > 0).unwrap_or(default))
 }
 
+/// Whether `hf-hub` knows where its cache is: it panics where it does not, as for a user whom no
+/// variable gives a home and no list of users names (in a container, say).
+fn has_standard_cache() -> bool {
+    let has_home = || std::env::home_dir().is_some_and(|home| !home.as_os_str().is_empty());
+    std::env::var("HF_HOME").is_ok() || has_home()
+}
+
 impl Hub {
-    /// As the variables say that Hugging Face's own tools go by.
-    pub(super) fn from_env() -> Self {
+    /// As the variables say that Hugging Face's own tools go by. Where nothing says where their
+    /// cache is, not even the user's home, it is at `otherwise`.
+    pub(super) fn from_env(otherwise: PathBuf) -> Self {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let cache = match std::env::var_os("HF_HUB_CACHE").filter(|path| !path.is_empty()) {
             Some(path) => Cache::new(PathBuf::from(path)),
-            None => Cache::from_env(),
+            None if has_standard_cache() => Cache::from_env(),
+            None => Cache::new(otherwise),
         };
         Self {
             token: set("HF_TOKEN").or_else(|| cache.token()),

@@ -45,12 +45,14 @@ impl Store {
         Ok(Self::new(folder).offline(offline))
     }
 
-    /// A store in a folder of its own. The hub's cache is the standard one.
+    /// A store in a folder of its own. The hub's cache is the standard one, or for a user without a
+    /// home one below that folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        let hub = Hub::from_env();
+        let folder = folder.into();
+        let hub = Hub::from_env(folder.join("hub"));
         let patience = seconds("PIP_DEFAULT_TIMEOUT", 30);
         let mirror = Mirror { settings: None, patience, ask_pip: true };
-        Self { folder: folder.into(), offline: false, hub, mirror }
+        Self { folder, offline: false, hub, mirror }
     }
 
     /// The same store, kept from the network or not.

@@ -100,3 +100,34 @@ fn sources_that_fail_are_all_named() {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
+
+/// As in a container that runs as a number without a name. Only root starts programs as somebody
+/// else, so that only root can test it.
+#[cfg(unix)]
+#[test]
+fn a_user_without_a_home_has_models_all_the_same() {
+    use std::os::unix::fs::chown;
+    use std::os::unix::process::CommandExt;
+
+    let nobody = 34567;
+    let sandbox = Sandbox::new();
+    if chown(sandbox.path(""), Some(nobody), Some(nobody)).is_err() {
+        return;
+    }
+    let listed = sandbox
+        .command(&["models", "list"])
+        .env("FINEZIP_CACHE", sandbox.path("finezip"))
+        .env_remove("HOME")
+        .env_remove("HF_HOME")
+        .env_remove("HF_HUB_CACHE")
+        .uid(nobody)
+        .gid(nobody)
+        .output();
+    let listed = match listed {
+        // The binary may lie where only root goes.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return,
+        listed => listed.unwrap(),
+    };
+    assert_eq!(listed.status.code(), Some(0), "{}", String::from_utf8_lossy(&listed.stderr));
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("smollm2-135m"));
+}
