@@ -165,11 +165,22 @@ impl Hub {
         }
     }
 
-    /// Removes a damaged file of the cache, so that it is fetched anew. False if it is what its
-    /// name says, though not what was expected: another version, and no damage.
-    pub(super) fn discard(&self, path: &Path, found: &str) -> std::io::Result<bool> {
+    /// Removes a file of the cache that is not the one expected, so that it is fetched anew, and
+    /// gives what it is. None if it stays: what has the content that its name says is no damage but
+    /// another version, and a model that is not `pinned` may have many.
+    pub(super) fn discard(
+        &self,
+        path: &Path,
+        found: &str,
+        pinned: bool,
+    ) -> std::io::Result<Option<&'static str>> {
         if named_hash(path).is_some_and(|name| name == found) {
-            return Ok(false);
+            if !pinned {
+                return Ok(None);
+            }
+            // Its content may be somebody else's, under another revision; only the link is wrong.
+            web::remove(path)?;
+            return Ok(Some("another version"));
         }
         let content = fs::canonicalize(path)?;
         let cache = fs::canonicalize(self.cache.path())?;
@@ -178,7 +189,7 @@ impl Hub {
             web::remove(&content)?;
         }
         web::remove(path)?;
-        Ok(true)
+        Ok(Some("damaged"))
     }
 }
 

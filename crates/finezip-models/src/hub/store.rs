@@ -152,8 +152,8 @@ impl Store {
         }
     }
 
-    /// Removes the damaged file that a [`Error::Hash`] names; gives the error back if it is no
-    /// damage.
+    /// Removes the file that a [`Error::Hash`] names; gives the error back if it is no damage, but
+    /// another version of a model whose hash is not pinned.
     fn discard(
         &self,
         entry: &CatalogEntry,
@@ -162,15 +162,15 @@ impl Store {
     ) -> Result<()> {
         let Error::Hash { path, expected, found } = &error else { return Err(error) };
         let removed = if *path == self.own_path(entry) {
-            web::remove(path).map(|()| true)
+            web::remove(path).map(|()| Some("damaged"))
         } else {
-            self.hub.discard(path, found)
+            self.hub.discard(path, found, entry.sha256.is_some())
         };
-        if !removed.map_err(|error| Error::io(path, error))? {
+        let Some(what) = removed.map_err(|error| Error::io(path, error))? else {
             return Err(error);
-        }
+        };
         progress.note(&format!(
-            "removed {}, which is damaged: SHA-256 is {found}, expected {expected}",
+            "removed {}, which is {what}: SHA-256 is {found}, expected {expected}",
             path.display()
         ));
         Ok(())

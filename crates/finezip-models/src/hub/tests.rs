@@ -518,6 +518,35 @@ fn a_hub_that_lies_is_not_believed_and_asked_again() {
     assert_whole(&store(folder.path(), &hub.url, NOWHERE).fetch(&entry(), &mut ()).unwrap());
 }
 
+/// What it serves is whole, and has its right name: no damage, and still not the model.
+#[test]
+fn a_hub_with_another_version_of_a_pinned_model_leaves_it_to_the_mirror() {
+    let other = vec![7; BYTES];
+    let name = hash(&other);
+    let etag = format!("\"{name}\"");
+    let hub = Server::start(move |asked| {
+        let reply = Reply::file(&other, asked).header("X-Repo-Commit", COMMIT);
+        reply.header("ETag", "\"weak\"").header("X-Linked-Etag", &etag)
+    });
+    let index = index(Reply::file);
+    for is_cached in [false, true] {
+        let folder = TempDir::new().unwrap();
+        let store = store(folder.path(), &hub.url, &index.url);
+        if is_cached {
+            let of_other = CatalogEntry { sha256: Some(name.clone().leak()), ..entry() };
+            store.fetch(&of_other, &mut ()).unwrap();
+        }
+        let mut heard = Heard::default();
+        let path = store.fetch(&entry(), &mut heard).unwrap();
+        assert_whole(&path);
+        assert_eq!(path, folder.path().join("finezip/models/test.gguf"));
+        let note = heard.0.iter().find(|line| line.starts_with("note: removed")).unwrap();
+        assert!(note.contains("another version") && note.contains(&name), "{note}");
+        // Where it belongs it is as good as ever.
+        assert!(folder.path().join("hub/models--owner--model/blobs").join(&name).exists());
+    }
+}
+
 #[test]
 fn without_a_pinned_hash_the_name_that_the_hub_gives_the_content_is_held_against_it() {
     let folder = TempDir::new().unwrap();
