@@ -81,7 +81,7 @@ fn readers(settings: ReadingSettings, report: Report) -> (Decompressor, Profiles
     let workshop = Arc::new(Workshop::new(settings.machine, report));
     let adapters = settings.adapters.clone();
     let resolver = ArchiveResolver::new(workshop.clone(), settings.model.clone(), adapters);
-    let decompressor = Decompressor::new(resolver).with_limits(limits);
+    let decompressor = Decompressor::new(resolver.telling()).with_limits(limits);
     (decompressor, Profiles::new(workshop, settings))
 }
 

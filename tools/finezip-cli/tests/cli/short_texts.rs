@@ -173,15 +173,46 @@ fn awkward_contents_come_back_as_messages_and_as_records() {
     }
 }
 
-#[test]
-fn records_are_read_alone() {
-    let sandbox = with_model();
+/// 51 lines, which end in more than one way.
+fn lines() -> Vec<u8> {
     let mut text = Vec::new();
     for line in 0..50 {
         text.extend_from_slice(&TEXT[line % 20..30 + line]);
         text.extend_from_slice(if line % 3 == 0 { b"\r\n" } else { b"\n" });
     }
     text.extend_from_slice(b"without an end");
+    text
+}
+
+#[test]
+fn reading_tells_the_parts_in_use_where_that_is_asked_for() {
+    let sandbox = with_model();
+    compact(&sandbox, &[]);
+    std::fs::rename(sandbox.path("text.fz"), sandbox.path("message")).unwrap();
+    sandbox.write("text", lines());
+    sandbox.done(&["compress", "--lines", "--model", "small.gguf", "text"]);
+    let parts = ["  model small (BLAKE3 ", ", engine exact/", ", schedule rolling/", ", coder ac/"];
+    for reading in [
+        &["decompress", "-c", "text.fz"][..],
+        &["decompress", "-c", "message"],
+        &["test", "text.fz"],
+        &["cat", "text.fz"],
+        &["cat", "--record", "2..5", "text.fz"],
+    ] {
+        let usual = sandbox.done(&[reading, &["--model", "small.gguf"]].concat());
+        assert!(!usual.stderr.contains(parts[1]), "{reading:?}: {}", usual.stderr);
+        let verbose = sandbox.done(&[reading, &["--model", "small.gguf", "-v"]].concat());
+        let verbose = verbose.expect_said(&parts);
+        if reading.contains(&"--record") {
+            verbose.expect_said(&["3 of 51 records"]);
+        }
+    }
+}
+
+#[test]
+fn records_are_read_alone() {
+    let sandbox = with_model();
+    let text = lines();
     sandbox.write("text", &text);
     sandbox.done(&["compress", "--lines", "--frame-size", "1K", "--model", "small.gguf", "text"]);
     let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
