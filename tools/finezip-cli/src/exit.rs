@@ -17,7 +17,8 @@ pub(crate) enum Code {
     File = 1,
     /// The command line asks for something that does not exist or does not fit together.
     Usage = 2,
-    /// An archive is damaged, truncated, or none at all.
+    /// An archive (or a message, or a profile) is damaged, truncated, or none at all, or asks for
+    /// more than is allowed.
     Archive = 3,
     /// A model (or another part an archive names) is missing, does not fit or failed.
     Model = 4,
