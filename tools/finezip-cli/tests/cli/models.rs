@@ -90,6 +90,20 @@ fn offline_a_damaged_model_is_named_with_both_hashes_and_stays() {
 }
 
 #[test]
+fn a_damaged_model_that_an_archive_needs_is_named_with_the_advice_once() {
+    let sandbox = Sandbox::new();
+    let own = damaged(&sandbox);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden/v1/real.fz");
+    let ran = run(&sandbox, &["test", golden.to_str().unwrap()], NOWHERE, NOWHERE);
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(4), "{said}");
+    for part in ["is needed", own.to_str().unwrap(), SHA256] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(said.matches("models fetch").count(), 1, "{said}");
+}
+
+#[test]
 fn sources_that_fail_are_all_named() {
     let sandbox = Sandbox::new();
     let index = Server::start(|_| Reply::new(404));
