@@ -17,7 +17,8 @@ pub(crate) enum Code {
     File = 1,
     /// The command line asks for something that does not exist or does not fit together.
     Usage = 2,
-    /// An archive is damaged, truncated, or none at all.
+    /// An archive (or a message, or a profile) is damaged, truncated, or none at all, or asks for
+    /// more than is allowed.
     Archive = 3,
     /// A model (or another part an archive names) is missing, does not fit or failed.
     Model = 4,
@@ -34,7 +35,7 @@ pub(crate) struct Failure {
     pub(crate) code: Code,
     /// What was expected, what was found, what to do.
     pub(crate) message: String,
-    /// Whether the other files would fail for the same reason.
+    /// Whether the other files would fail for the same reason, or be of no use.
     pub(crate) is_fatal: bool,
     /// Whether the message says what it is about.
     names_subject: bool,
@@ -64,6 +65,15 @@ impl Failure {
     pub(crate) fn fatal(mut self) -> Self {
         self.is_fatal = true;
         self.names_subject = true;
+        self
+    }
+
+    /// The same failure, after which no other file is taken, and what that means.
+    #[must_use]
+    pub(crate) fn last(mut self, meaning: &str) -> Self {
+        self.is_fatal = true;
+        self.message.push_str("; ");
+        self.message.push_str(meaning);
         self
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::args::OutputArguments;
 use crate::exit::{Failure, Outcome};
 use crate::input::{DASH, is_stdin};
-use crate::output::Target;
+use crate::output::{Target, folder_of};
 
 /// The suffix of archives.
 pub(crate) const SUFFIX: &str = "fz";
@@ -100,23 +100,46 @@ impl FileSettings {
         }
     }
 
-    /// An error if what is written to `path`, beside the outputs, would take the place of an input
-    /// or, without -f, of any other file.
-    pub(crate) fn may_write(&self, path: &Path) -> Outcome {
-        let refused = |said: String| Err(Failure::file(said).unnamed());
-        if self.inputs.iter().any(|input| is_same_file(input, path)) {
-            return refused(format!("{} is an input, and would be replaced", path.display()));
-        }
-        if !self.force && path.is_file() {
-            return refused(format!("{} exists already; -f replaces it", path.display()));
+    /// An error if a file `beside` the outputs would take the place of an input, of what else is
+    /// `read`, of an output, of another of them or, without -f, of any other file.
+    pub(crate) fn may_write(&self, beside: &[&Path], read: &[&Path]) -> Outcome {
+        for (number, path) in beside.iter().enumerate() {
+            if let Some(why) = self.why_not(path, &beside[..number], read) {
+                return Err(Failure::file(format!("{} {why}", path.display())).unnamed());
+            }
         }
         Ok(())
     }
 
+    /// Why nothing may be written to `path`, if so, where `earlier` paths are written to as well.
+    fn why_not(&self, path: &Path, earlier: &[&Path], read: &[&Path]) -> Option<&'static str> {
+        let is_it = |other: &Path| is_same_place(other, path);
+        let is_input = |input: &PathBuf| !is_stdin(input) && is_it(input);
+        let is_output = |input: &PathBuf| match self.target(input) {
+            Ok(Target::File(output)) => is_it(&output),
+            _ => false,
+        };
+        if self.inputs.iter().any(is_input) {
+            Some("is an input, and would be replaced")
+        } else if read.iter().any(|other| is_it(other)) {
+            Some("is read as well, and would be replaced")
+        } else if self.inputs.iter().any(is_output) {
+            Some("is an output as well; name another file")
+        } else if earlier.iter().any(|other| is_it(other)) {
+            Some("is named for two things; name two files")
+        } else if !self.force && path.is_file() {
+            Some("exists already; -f replaces it")
+        } else {
+            None
+        }
+    }
+
     /// Removes an input whose output stands, if that was asked for: the file that was `opened`,
-    /// and no other that has taken its name or what was added to it since.
+    /// and no other that has taken its name or what was added to it since. Devices and pipes stay:
+    /// they are ways to bytes, and others use them.
     pub(crate) fn remove_input(&self, input: &Path, opened: Option<&Metadata>) -> Outcome {
-        let Some(opened) = opened.filter(|_| self.remove_inputs) else { return Ok(()) };
+        let removable = opened.filter(|opened| self.remove_inputs && opened.is_file());
+        let Some(opened) = removable else { return Ok(()) };
         let cannot = |error: io::Error| Failure::from(error).about("cannot remove the input");
         let now = std::fs::metadata(input).map_err(cannot)?;
         if !is_as_it_was(opened, &now) {
@@ -147,6 +170,42 @@ pub(crate) fn inputs(files: Vec<PathBuf>) -> Vec<PathBuf> {
 fn is_same_file(input: &Path, path: &Path) -> bool {
     let places = (input.canonicalize(), path.canonicalize());
     !is_stdin(input) && matches!(places, (Ok(from), Ok(to)) if from == to)
+}
+
+/// Whether what is written to one path would be found at the other. Devices and pipes keep nothing,
+/// and may be named more than once.
+fn is_same_place(one: &Path, other: &Path) -> bool {
+    let keeps = |path: &Path| path.is_file() || !path.exists();
+    let is_one = || place(one).is_some_and(|found| place(other) == Some(found));
+    keeps(one) && keeps(other) && (is_linked(one, other) || is_one())
+}
+
+/// Where a path leads, or would lead once there is something.
+fn place(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let folder = folder_of(path).canonicalize().ok()?;
+        Some(folder.join(path.file_name()?))
+    })
+}
+
+/// Whether two names are hard links to one file: what replaces one leaves the other as it is, what
+/// is written into one is in both.
+fn is_linked(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |path: &Path| {
+            let metadata = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        place(one).is_some_and(|found| place(other) == Some(found))
+    }
+    #[cfg(not(unix))]
+    {
+        // Rust's standard library does not tell there.
+        let _ = (one, other);
+        false
+    }
 }
 
 /// Whether metadata are of the same file, with the same content as far as they tell.
@@ -207,5 +266,17 @@ mod tests {
         assert!(input.exists());
         files.remove_input(&input, Some(&opened)).unwrap();
         assert!(!input.exists());
+    }
+
+    /// A socket stands in for devices, which no test is to put at risk.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_never_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, input) = (removing(folder.path()), folder.path().join("input"));
+        let _socket = std::os::unix::net::UnixListener::bind(&input).unwrap();
+        let opened = fs::metadata(&input).unwrap();
+        files.remove_input(&input, Some(&opened)).unwrap();
+        assert!(input.exists());
     }
 }

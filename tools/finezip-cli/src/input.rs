@@ -88,6 +88,11 @@ impl Input {
         self.metadata.as_ref().filter(|metadata| metadata.is_file()).map(Metadata::len)
     }
 
+    /// Whether it is a regular file.
+    pub(crate) fn is_file(&self) -> bool {
+        self.metadata.as_ref().is_some_and(Metadata::is_file)
+    }
+
     /// XXH3-128 of what has been read.
     pub(crate) fn hash(&self) -> u128 {
         self.hash.digest128()

@@ -47,14 +47,15 @@ pub(crate) struct WriteOptions {
     pub(crate) whole: bool,
     /// The bytes are not for people.
     pub(crate) binary: bool,
-    /// The permissions of the file it is made from, where it is made from one: nobody may read
-    /// what is unfinished who may not read that.
-    pub(crate) mode: Option<u32>,
+    /// It is made from a file, whose permissions it gets when it is finished: until then nobody
+    /// else may read it.
+    pub(crate) private: bool,
 }
 
 /// An output that is open for writing.
 pub(crate) struct Output {
     place: Place,
+    has_begun: bool,
 }
 
 enum Place {
@@ -96,7 +97,12 @@ impl Output {
             },
             place => place,
         };
-        Ok(Self { place })
+        Ok(Self { place, has_begun: false })
+    }
+
+    /// Whether bytes have gone where they cannot be taken back from.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// Opens what has been written so far for reading; the output must have been created
@@ -146,14 +152,16 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.place {
-            Place::Nowhere => Ok(bytes.len()),
-            Place::Stdout => io::stdout().write(bytes),
-            Place::Direct(file) => file.write(bytes),
+        let count = match &mut self.place {
+            Place::Nowhere => return Ok(bytes.len()),
+            Place::Stdout => io::stdout().write(bytes)?,
+            Place::Direct(file) => file.write(bytes)?,
             Place::Renamed { temporary, .. } | Place::Copied { temporary, .. } => {
-                temporary.file().write(bytes)
+                return temporary.file().write(bytes);
             }
-        }
+        };
+        self.has_begun |= count > 0;
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -193,15 +201,20 @@ fn open_path(path: &Path, options: WriteOptions) -> Outcome<Place> {
         }
         _ => {}
     }
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(&target);
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mode = options.mode.map_or(0o666, |mode| mode & 0o666);
+    let mode = if options.private { PRIVATE } else { 0o666 };
     let temporary = Temporary::create(folder, &name, mode)
         .map_err(|failure| failure.about(format_args!("cannot write to {}", folder.display())))?;
     Ok(Place::Renamed { temporary, target, replace })
+}
+
+/// The folder that a file lies in, the current one where its name has none.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// Asks on a terminal whether a file may be replaced; no where there is nobody to ask.
@@ -219,7 +232,8 @@ fn ask_to_replace(path: &Path) -> Outcome<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Gives a finished file the permissions and times of the file it was made from.
+/// Gives a finished file the permissions and times of the file it was made from, as far as whoever
+/// runs this may.
 fn take_attributes(file: &File, source: Option<&Metadata>) -> io::Result<()> {
     let Some(source) = source.filter(|source| source.is_file()) else { return Ok(()) };
     let mut times = FileTimes::new();
@@ -229,31 +243,34 @@ fn take_attributes(file: &File, source: Option<&Metadata>) -> io::Result<()> {
     if let Ok(accessed) = source.accessed() {
         times = times.set_accessed(accessed);
     }
-    file.set_times(times)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // Whoever runs this owns the result, which must not run as its owner for others.
-        let mode = source.permissions().mode() & 0o777;
-        file.set_permissions(fs::Permissions::from_mode(mode))
-    }
-    #[cfg(not(unix))]
+    // Where times cannot be set, permissions can.
+    let permissions = take_permissions(file, source);
+    file.set_times(times).and(permissions)
+}
+
+/// Gives a file the group, the permissions and, for root, the owner of another.
+#[cfg(unix)]
+fn take_permissions(file: &File, source: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+    let (owner, group) = (Some(source.uid()), Some(source.gid()));
+    // Only root gives files to others; to a group, whoever is in it.
+    let given = fchown(file, owner, group).or_else(|_| fchown(file, None, group));
+    let mode = mode_under(source.permissions().mode(), given.is_ok());
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn take_permissions(file: &File, source: &Metadata) -> io::Result<()> {
     file.set_permissions(source.permissions())
 }
 
-/// The permissions of a file that is read, where its system has such; none for anything else.
-pub(crate) fn mode_of(source: Option<&Metadata>) -> Option<u32> {
-    let source = source.filter(|source| source.is_file())?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        Some(source.permissions().mode())
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = source;
-        None
-    }
+/// The permissions of a file made from one with `mode`, in the same group or in another one: who is
+/// not the owner may have been in the group or not, and is allowed there what both were. Nor is it
+/// to run as its owner for others.
+#[cfg(unix)]
+fn mode_under(mode: u32, same_group: bool) -> u32 {
+    let both = (mode >> 3) & mode & 0o007;
+    if same_group { mode & 0o777 } else { (mode & 0o700) | (both << 3) | both }
 }
 
 /// Permissions of files in a folder that others use too.
@@ -321,7 +338,7 @@ impl Temporary {
             Ok(_) => {
                 // An input may be removed next: the new name must be on the disk before. There
                 // are file systems that cannot say so of a folder, and nothing to be done there.
-                if let Ok(folder) = File::open(target.parent().unwrap_or(Path::new("."))) {
+                if let Ok(folder) = File::open(folder_of(target)) {
                     let _ = folder.sync_all();
                 }
                 Ok(())
@@ -350,15 +367,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_unfinished_is_no_more_open_than_what_it_is_made_from() {
+    fn every_name_has_a_folder() {
+        for (name, folder) in [("text.fz", "."), ("./text.fz", "."), ("a/b.fz", "a"), ("/b", "/")] {
+            assert_eq!(folder_of(Path::new(name)), Path::new(folder), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_unfinished_and_made_from_a_file_is_open_to_nobody_else() {
         let folder = tempfile::tempdir().unwrap();
         let target = Target::File(folder.path().join("text"));
-        let options = WriteOptions { mode: Some(0o100_600), ..WriteOptions::default() };
+        let options = WriteOptions { private: true, ..WriteOptions::default() };
         let output = Output::create(&target, options).unwrap();
         let unfinished: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(unfinished.len(), 1);
         let metadata = unfinished[0].as_ref().unwrap().metadata().unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
         drop(output);
+    }
+
+    #[test]
+    fn in_another_group_all_are_allowed_what_both_group_and_others_were() {
+        for (mode, same, other) in [
+            (0o100_640, 0o640, 0o600),
+            (0o100_604, 0o604, 0o600),
+            (0o100_657, 0o657, 0o655),
+            (0o106_755, 0o755, 0o755),
+            (0o100_400, 0o400, 0o400),
+        ] {
+            assert_eq!(mode_under(mode, true), same, "{mode:o}");
+            assert_eq!(mode_under(mode, false), other, "{mode:o}");
+        }
     }
 }

@@ -73,7 +73,7 @@ impl Profiles {
 
     fn resolver(&self) -> ArchiveResolver {
         let (model, adapters) = (self.reading.model.clone(), self.reading.adapters.clone());
-        ArchiveResolver::new(self.workshop.clone(), model, adapters)
+        ArchiveResolver::new(self.workshop.clone(), model, adapters).telling()
     }
 
     /// The profile of this name among those that models make without other settings.

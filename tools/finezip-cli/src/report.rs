@@ -1,12 +1,13 @@
 //! What the tool says on stderr: failures, warnings, the summary of each file.
 //!
-//! Nothing but data goes to stdout. `-q` leaves failures only; `-v` adds where the time went.
+//! Nothing but data goes to stdout. `-q` leaves failures only; `-v` adds the parts in use and where
+//! the time went.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use finezip_core::{Loss, Summary};
+use finezip_core::{LanguageDescriptor, Loss, Summary};
 
 use crate::exit::{Code, Failure};
 use crate::ideal::Measured;
@@ -63,6 +64,20 @@ impl Report {
         if self.verbose && !self.quiet {
             Self::line(text);
         }
+    }
+
+    /// The parts that read an archive or a message, for `-v`.
+    pub(crate) fn parts(&self, language: &LanguageDescriptor, threads: usize) {
+        let LanguageDescriptor { model, schedule, coder, .. } = language;
+        let adapter = model.adapter.map(|hash| format!(", adapter (BLAKE3 {hash})"));
+        self.detail(format_args!(
+            "  model {} (BLAKE3 {}){}, engine {}, schedule {schedule}, coder {coder}, {threads} \
+             threads",
+            model.name,
+            model.fingerprint,
+            adapter.unwrap_or_default(),
+            model.engine,
+        ));
     }
 
     /// The summary of a compressed file: `name : ratio (bytes => bytes, bits a byte, speed)`.

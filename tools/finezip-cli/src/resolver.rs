@@ -16,6 +16,7 @@ pub(crate) struct ArchiveResolver {
     workshop: Arc<Workshop>,
     model: Option<PathBuf>,
     adapters: Vec<PathBuf>,
+    tells_parts: bool,
 }
 
 impl ArchiveResolver {
@@ -26,7 +27,13 @@ impl ArchiveResolver {
         model: Option<PathBuf>,
         adapters: Vec<PathBuf>,
     ) -> Self {
-        Self { workshop, model, adapters }
+        Self { workshop, model, adapters, tells_parts: false }
+    }
+
+    /// The same resolver, which says with `-v` what parts it finds: where they are not those that
+    /// something was just compressed with.
+    pub(crate) fn telling(self) -> Self {
+        Self { tells_parts: true, ..self }
     }
 
     fn language(&self, needed: &LanguageDescriptor, stored: Option<&[u8]>) -> Result<Language> {
@@ -41,6 +48,9 @@ impl ArchiveResolver {
         let held = Components { language: Some(language.clone()), byte_coder: None }.descriptor();
         if let Some(held) = held.language {
             held.expect(needed)?;
+        }
+        if self.tells_parts {
+            self.workshop.report.parts(needed, self.workshop.threads_to_use());
         }
         Ok(language)
     }

@@ -3,23 +3,27 @@
 //! One JSON object a line; `docs/cli.md` names the keys.
 
 use std::fs::File;
-use std::io::Write;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use finezip_core::Summary;
 use serde_json::{Value, json};
 
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::ideal::Measured;
 
 /// Where lines of statistics go.
-pub(crate) struct Statistics(File);
+pub(crate) struct Statistics {
+    file: File,
+    path: PathBuf,
+}
 
 impl Statistics {
     /// Writes to `path`, replacing what is there.
     pub(crate) fn create(path: &Path) -> Outcome<Self> {
-        Ok(Self(File::create(path)?))
+        let file = File::create(path).map_err(|error| cannot_write(path, error))?;
+        Ok(Self { file, path: path.to_owned() })
     }
 
     /// Adds the line of one input.
@@ -43,8 +47,14 @@ impl Statistics {
             "coder_seconds": summary.timing.coder.as_secs_f64(),
             "measured": measured.map(measured_json),
         });
-        Ok((&self.0).write_all(format!("{line}\n").as_bytes())?)
+        let written = (&self.file).write_all(format!("{line}\n").as_bytes());
+        written.map_err(|error| cannot_write(&self.path, error))
     }
+}
+
+/// A failure that is about this file, whatever input the line was to be of.
+fn cannot_write(path: &Path, error: io::Error) -> Failure {
+    Failure::file(format!("cannot write to {}: {error}", path.display())).unnamed()
 }
 
 fn measured_json(measured: &Measured) -> Value {

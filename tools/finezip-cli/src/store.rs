@@ -85,6 +85,8 @@ pub(crate) fn find(name: &str, fingerprint: Fingerprint) -> Result<PathBuf> {
             "it is not on this machine; {}, or give its file with --model PATH",
             how_to_fetch(entry)
         ))),
+        // It says itself what replaces a damaged file.
+        Err(error @ finezip_models::Error::Hash { .. }) => Err(missing(error.to_string())),
         Err(error) => Err(missing(format!("{error}; {}", how_to_fetch(entry)))),
     }
 }

@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail};
 use finezip_models::Checkpoint;
 use finezip_models::hub::{self, Presence, Store};
 
+use crate::progress::Download;
+
 /// Opens a model: a file or folder, else a name of the catalog, which is fetched if that is
 /// needed and allowed.
 pub(crate) fn open(model: &str, offline: bool) -> Result<Checkpoint> {
@@ -32,10 +34,11 @@ fn locate(model: &str, offline: bool) -> Result<PathBuf> {
         );
     };
     let store = Store::from_env()?;
+    let mut progress = Download::default();
     if !offline {
-        return Ok(store.fetch(entry, &mut ())?);
+        return Ok(store.fetch(entry, &mut progress)?);
     }
-    match store.locate(entry, &mut ())? {
+    match store.locate(entry, &mut progress)? {
         Presence::Here(path) => Ok(path),
         Presence::Absent => bail!(
             "model {model} is not on this machine; fetch it with `finezip-cli models fetch {model}`"

@@ -1,8 +1,10 @@
-//! What a person sees of a run: a bar on a terminal, and a line an evaluation anywhere.
+//! What a person sees of a run, and of a download before it: a bar on a terminal, and a line an
+//! evaluation (or a step of the download) anywhere.
 
 use std::io::{IsTerminal, Write};
 
 use finezip_lora::train::Event;
+use finezip_models::hub;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// The progress of a run, on stderr.
@@ -62,8 +64,7 @@ impl Progress {
         let text = format!("{}: {text}", self.name);
         match &self.bar {
             Some(bar) => bar.println(text),
-            // Nobody is left to tell where stderr is gone.
-            None => drop(writeln!(std::io::stderr().lock(), "{text}")),
+            None => say(&text),
         }
     }
 }
@@ -74,6 +75,66 @@ impl Drop for Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A line on stderr. Nobody is left to tell where that is gone.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// The progress of a download, on stderr.
+#[derive(Default)]
+pub(crate) struct Download {
+    bar: Option<ProgressBar>,
+}
+
+impl Download {
+    /// A line about this program, in the place of a bar.
+    fn line(&mut self, text: &str) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        say(&format!("finezip-finetune: {text}"));
+    }
+}
+
+impl hub::Progress for Download {
+    fn stage(&mut self, what: &str) {
+        self.line(what);
+    }
+
+    fn bytes(&mut self, done: u64, total: Option<u64>) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        self.bar.get_or_insert_with(|| bar_of_bytes(total)).set_position(done);
+    }
+
+    fn note(&mut self, what: &str) {
+        self.line(&format!("warning: {what}"));
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar_of_bytes(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (
+            ProgressBar::new(total),
+            "{bar:20} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
+        ),
+        None => (ProgressBar::no_length(), "{spinner} {bytes}  {bytes_per_sec}"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
 }
 
 fn bar(name: &str, step: usize, steps: usize) -> ProgressBar {

@@ -110,6 +110,42 @@ fn adapter_bytes(folder: &Path) -> Vec<Vec<u8>> {
         .to_vec()
 }
 
+/// Where nothing answers.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+#[test]
+fn a_model_that_is_fetched_gives_signs_of_life_and_warnings() {
+    let place = Place::new();
+    let models = place.path("cache/models");
+    fs::create_dir_all(&models).unwrap();
+    fs::write(models.join("SmolLM2-135M-Instruct.Q4_1.gguf"), "not a model").unwrap();
+    let run = |more: &[&str]| {
+        let arguments = ["--model", "smollm2-135m", "--data", "text", "--out", "out"];
+        let output = place
+            .command(&[&arguments[..], more].concat())
+            .env("FINEZIP_CACHE", place.path("cache"))
+            .env("HF_HOME", place.path("hub"))
+            .env("HF_ENDPOINT", NOWHERE)
+            .env("PIP_INDEX_URL", NOWHERE)
+            .env("PIP_CONFIG_FILE", "/dev/null")
+            .env("PIP_RETRIES", "0")
+            .env_remove("HF_HUB_CACHE")
+            .env_remove("HF_HUB_OFFLINE")
+            .env_remove("PIP_EXTRA_INDEX_URL")
+            .env_remove("PIP_FIND_LINKS")
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = run(&["--offline"]);
+    assert!(said.contains("finezip-finetune: checking SHA-256"), "{said}");
+    let said = run(&[]);
+    for part in ["warning: removed ", "which is damaged", "finezip-finetune: asking the hub"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
 #[test]
 fn a_run_leaves_all_its_files_and_a_kill_changes_no_bit() {
     let place = Place::new();

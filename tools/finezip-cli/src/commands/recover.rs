@@ -9,7 +9,7 @@ use super::open_archive;
 use crate::exit::{Code, Failure, Outcome};
 use crate::files::FileSettings;
 use crate::input::{display_name, is_stdin};
-use crate::output::{Output, WriteOptions, mode_of};
+use crate::output::{Output, WriteOptions};
 use crate::report::Report;
 use crate::units::grouped;
 
@@ -31,7 +31,7 @@ pub(super) fn recover(
     let options = WriteOptions {
         force: files.force,
         may_ask: files.may_ask(),
-        mode: mode_of(Some(&metadata)),
+        private: metadata.is_file(),
         ..WriteOptions::default()
     };
     let mut output = Output::create(&target, options)?;

@@ -154,6 +154,19 @@ fn what_is_written_beside_archives_takes_no_file_s_place() {
     assert!(sandbox.read("notes").starts_with(b"{"));
 }
 
+/// Another name of an input is no other file: it was emptied before it was read.
+#[cfg(unix)]
+#[test]
+fn what_is_written_beside_archives_takes_no_other_name_of_an_input() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    fs::hard_link(sandbox.path("text"), sandbox.path("notes")).unwrap();
+    let compress = ["compress", "--model", "none", "-f", "-c", "--statistics", "notes", "text"];
+    let ran = sandbox.run(&compress);
+    assert_eq!(sandbox.read("text"), TEXT);
+    ran.expect_code(1).expect_said(&["notes is an input"]);
+}
+
 #[test]
 fn names_without_the_suffix_need_an_output_and_archives_are_not_compressed_again() {
     let sandbox = Sandbox::new();
@@ -208,6 +221,51 @@ fn permissions_and_times_are_kept() {
     }
 }
 
+/// Only root gives files to others, so that only root can test it.
+#[cfg(unix)]
+#[test]
+fn an_output_belongs_to_whom_its_input_does_or_is_no_more_open() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    use std::os::unix::process::CommandExt;
+
+    let (user, group, other) = (12345, 23456, 34567);
+    let sandbox = Sandbox::new();
+    let text = sandbox.write("text", TEXT);
+    if chown(&text, Some(user), Some(group)).is_err() {
+        return;
+    }
+    let set_mode = |mode: u32| {
+        fs::set_permissions(&text, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let expect = |name: &str, owner: u32, group: u32, mode: u32| {
+        let found = fs::metadata(sandbox.path(name)).unwrap();
+        assert_eq!((found.uid(), found.gid()), (owner, group), "{name}");
+        assert_eq!(found.mode() & 0o7777, mode, "{name}");
+    };
+    set_mode(0o640);
+    sandbox.done(&["compress", "--model", "none", "text"]);
+    expect("text.fz", user, group, 0o640);
+    sandbox.done(&["decompress", "text.fz", "-o", "back"]);
+    expect("back", user, group, 0o640);
+
+    // Somebody who may read it and is not in its group.
+    chown(sandbox.path(""), Some(other), Some(other)).unwrap();
+    for (name, mode, expected) in [("one.fz", 0o604, 0o600), ("two.fz", 0o657, 0o655)] {
+        set_mode(mode);
+        let ran = sandbox
+            .command(&["compress", "--model", "none", "-q", "text", "-o", name])
+            .uid(other)
+            .gid(other)
+            .status();
+        match ran {
+            // The binary may lie where only root goes.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return,
+            ran => assert!(ran.unwrap().success()),
+        }
+        expect(name, other, other, expected);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn links_are_followed_and_devices_stay_devices() {
@@ -221,7 +279,10 @@ fn links_are_followed_and_devices_stay_devices() {
     assert!(fs::symlink_metadata(sandbox.path("link")).unwrap().is_symlink());
     sandbox.done(&["test", "behind"]);
 
-    sandbox.done(&["compress", "--model", "none", "--verify", "text", "-o", "/dev/null"]);
+    let compress = ["compress", "--model", "none", "--verify", "text", "-o", "/dev/null"];
+    sandbox.done(&compress);
+    // What keeps nothing may be named twice.
+    sandbox.done(&[&compress[..], &["--statistics", "/dev/null"]].concat());
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }
 
@@ -233,6 +294,20 @@ fn a_folder_that_cannot_be_written_to_is_named() {
         .run(&["compress", "--model", "none", "text", "-o", "nowhere/out.fz"])
         .expect_code(1)
         .expect_said(&["cannot write to nowhere"]);
+}
+
+#[test]
+fn statistics_that_cannot_be_written_are_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    let compress = ["compress", "--model", "none", "text", "--statistics"];
+    let nowhere = sandbox.run(&[&compress[..], &["nowhere/notes"]].concat()).expect_code(1);
+    nowhere.expect_said(&["finezip-cli: cannot write to nowhere/notes: "]);
+    assert_eq!(sandbox.names(), ["text"]);
+    if fs::exists("/dev/full").unwrap() {
+        let full = sandbox.run(&[&compress[..], &["/dev/full"]].concat()).expect_code(1);
+        full.expect_said(&["finezip-cli: cannot write to /dev/full: No space left"]);
+    }
 }
 
 #[test]

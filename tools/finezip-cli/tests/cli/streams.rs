@@ -1,6 +1,6 @@
 //! Standard input and output, and what is said on standard error.
 
-use crate::support::Sandbox;
+use crate::support::{Sandbox, random_bytes};
 
 const TEXT: &[u8] = b"The woods are lovely, dark and deep, but I have promises to keep.\n";
 
@@ -86,4 +86,47 @@ fn a_reader_that_goes_away_is_no_error_worth_a_message() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(141));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// What comes after would be worked out for nobody: a minute or more for each, with a model.
+#[cfg(unix)]
+#[test]
+fn after_the_reader_went_away_no_other_file_is_taken() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", TEXT);
+    sandbox.done(&["compress", "--model", "none", "text"]);
+    for arguments in [
+        &["compress", "--model", "none", "-c", "text", "missing"][..],
+        &["decompress", "-c", "text.fz", "missing.fz"],
+    ] {
+        // Closed before it begins, so that it cannot be faster.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = sandbox.command(arguments).stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(141), "{arguments:?}");
+        // The missing file is not looked for.
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+    }
+}
+
+/// A limit on the size of files stands in for whatever fails in the middle.
+#[cfg(target_os = "linux")]
+#[test]
+fn after_half_an_archive_no_other_follows_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("large", random_bytes(40_000, 3));
+    sandbox.write("small", TEXT);
+    let script = "trap '' XFSZ; ulimit -f 24; exec \"$0\" \"$@\" >both.fz";
+    let compress = ["compress", "--model", "none", "--frame-size", "1K", "-c", "large", "small"];
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_finezip-cli")])
+        .args(compress)
+        .current_dir(sandbox.path(""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("finezip-cli: large: ") && said.contains("breaks off"), "{said}");
+    assert!(!said.contains("small"), "{said}");
+    assert!(!sandbox.read("both.fz").is_empty());
 }
