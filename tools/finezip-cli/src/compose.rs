@@ -255,21 +255,8 @@ impl Workshop {
     }
 
     fn detail(&self, compressor: &Compressor) {
-        let descriptor = compressor.components().descriptor();
-        if let Some(language) = &descriptor.language {
-            let adapter = language.model.adapter;
-            let adapter =
-                adapter.map_or_else(String::new, |hash| format!(", adapter (BLAKE3 {hash})"));
-            self.report.detail(format_args!(
-                "  model {} (BLAKE3 {}){}, engine {}, schedule {}, coder {}, {} threads",
-                language.model.name,
-                language.model.fingerprint,
-                adapter,
-                language.model.engine,
-                language.schedule,
-                language.coder,
-                self.machine.threads,
-            ));
+        if let Some(language) = &compressor.components().descriptor().language {
+            self.report.parts(language, self.machine.threads);
         }
     }
 }
