@@ -3,63 +3,19 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use finezip_core::{
-    Compressor, Decompressor, Error, Exactness, Language, LanguageModel, ModelIdentity, Result,
-    Session, SessionShape, TokenId, Window, read, write,
-};
-use support::{Chunks, HashModel, TEXT, language};
+use finezip_core::{Compressor, Decompressor, Error, Exactness, Language, read, write};
+use support::{Chunks, HashModel, TEXT, language_of};
 
-/// Opens sessions, one for each frame, but for the one of this number.
-struct FailsOnce {
-    model: HashModel,
-    opened: AtomicUsize,
-    fails_at: usize,
+fn parts(model: HashModel) -> Language {
+    language_of(model, Chunks { chunk: 5, lanes: 3, overlap: 0 })
 }
 
-impl LanguageModel for FailsOnce {
-    fn identity(&self) -> &ModelIdentity {
-        self.model.identity()
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.model.vocab_size()
-    }
-
-    fn start_token(&self) -> TokenId {
-        self.model.start_token()
-    }
-
-    fn max_window(&self) -> usize {
-        self.model.max_window()
-    }
-
-    fn can_roll(&self) -> bool {
-        self.model.can_roll()
-    }
-
-    fn lane_bytes(&self, window: Window) -> u64 {
-        self.model.lane_bytes(window)
-    }
-
-    fn open_session<'a>(&'a self, shape: SessionShape) -> Result<Box<dyn Session + 'a>> {
-        if self.opened.fetch_add(1, Ordering::Relaxed) == self.fails_at {
-            return Err(Error::engine("hash", "out of order for once"));
-        }
-        self.model.open_session(shape)
-    }
-}
-
-fn parts(model: impl LanguageModel + 'static) -> Language {
-    let chunks = Chunks { chunk: 5, lanes: 3, overlap: 0 };
-    Language { model: Arc::new(model), ..language(Exactness::Everywhere, chunks) }
-}
-
+/// A model that is out of order for one frame, the one of this number.
 fn failing(fails_at: usize) -> Language {
-    let model = HashModel::new(Exactness::Everywhere);
-    parts(FailsOnce { model, opened: AtomicUsize::new(0), fails_at })
+    let mut model = HashModel::new(Exactness::Everywhere);
+    model.fails_to_open = Some(fails_at);
+    parts(model)
 }
 
 /// Frames of [`TEXT`], each coded by the model.

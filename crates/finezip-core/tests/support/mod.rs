@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use finezip_core::{
     ByteTokenizer, Error, Exactness, Feed, Fingerprint, LaneFeed, LaneGroup, LaneState, Language,
@@ -72,6 +73,9 @@ pub(crate) struct HashModel {
     pub(crate) sessions: usize,
     /// A session, and which of its calls fails.
     pub(crate) failing: Option<(usize, usize)>,
+    /// Which of the calls that open its sessions, one a frame, fails.
+    pub(crate) fails_to_open: Option<usize>,
+    opened: AtomicUsize,
 }
 
 impl HashModel {
@@ -87,6 +91,8 @@ impl HashModel {
             saves: false,
             sessions: 1,
             failing: None,
+            fails_to_open: None,
+            opened: AtomicUsize::new(0),
         }
     }
 }
@@ -130,6 +136,9 @@ impl LanguageModel for HashModel {
     }
 
     fn open_sessions<'a>(&'a self, shape: SessionShape) -> Result<Vec<LaneGroup<'a>>> {
+        if self.fails_to_open == Some(self.opened.fetch_add(1, Ordering::Relaxed)) {
+            return Err(Error::engine("hash", "out of order for once"));
+        }
         let sessions = self.sessions.clamp(1, shape.lanes.max(1));
         let start = |number: usize| shape.lanes * number / sessions;
         let group = |number: usize| {
