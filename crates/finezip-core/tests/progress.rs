@@ -130,3 +130,15 @@ fn decompressing_nothing_falls_and_no_frame_is_counted_twice() {
         }
     }
 }
+
+#[test]
+fn a_frame_is_not_counted_whole_from_its_first_token_on() {
+    let text = TEXT.repeat(3);
+    let (archive, _, _) = compress(builder(TEXT.len()), &text);
+    let index = ArchiveIndex::read(&mut Cursor::new(&archive), &Limits::default()).unwrap();
+    let frame = index.frames[0];
+    let half = frame.offset + frame.block_bytes / 2;
+    for (told, _) in decompress(&archive, &text) {
+        assert!(told[0].archive_bytes < half, "{:?}, half at {half}", told[0]);
+    }
+}
