@@ -8,7 +8,7 @@ use finezip_models::{Checkpoint, ModelConfig};
 use crate::group::Shared;
 use crate::network::{Blueprint, blueprint};
 use crate::options::CandleOptions;
-use crate::session::{CandleSession, check_window};
+use crate::session::CandleSession;
 use crate::workers::Workers;
 use crate::{failure, kind};
 
@@ -134,7 +134,7 @@ impl LanguageModel for CandleModel {
 
     fn open_session<'a>(&'a self, shape: SessionShape) -> Result<Box<dyn Session + 'a>> {
         let window = shape.window;
-        check_window(window.tokens, window.rolling, self.max_window())?;
+        self.check_window(window)?;
         let shared = Shared {
             blueprint: self.blueprint.as_ref(),
             device: &self.device,

@@ -1,6 +1,6 @@
 //! A session: checks what is fed, and spreads its groups of lanes over threads.
 
-use finezip_core::{Error, LaneFeed, Logits, Result, Session};
+use finezip_core::{LaneFeed, Logits, Result, Session};
 
 use crate::failure;
 use crate::group::{Group, Shared, SlotFeed};
@@ -88,21 +88,4 @@ impl Session for CandleSession<'_> {
         self.groups[group].reset(slot);
         Ok(())
     }
-}
-
-/// Refuses shapes of sessions that the model cannot serve.
-///
-/// # Errors
-/// [`Error::Settings`].
-pub(crate) fn check_window(tokens: usize, rolling: bool, max_window: usize) -> Result<()> {
-    if rolling {
-        let message = "engine candle cannot roll: its lanes need a reset at the window's end";
-        return Err(Error::Settings(message.to_owned()));
-    }
-    if tokens == 0 || tokens > max_window {
-        let message =
-            format!("window of engine candle: expected 1 to {max_window} tokens, found {tokens}");
-        return Err(Error::Settings(message));
-    }
-    Ok(())
 }

@@ -125,21 +125,8 @@ impl CompressorBuilder {
 
 /// An error unless the parts of a language go together.
 pub(crate) fn check(language: &Language) -> Result<()> {
-    let window = language.schedule.window();
-    let (model, longest) = (&language.model, language.model.max_window());
-    if window.tokens > longest {
-        return Err(Error::Settings(format!(
-            "a window of {} tokens; {} is made for {longest} at most",
-            window.tokens,
-            model.identity().name
-        )));
-    }
-    if window.rolling && !model.can_roll() {
-        return Err(Error::Settings(format!(
-            "engine {} cannot roll its window; use a schedule that resets",
-            model.identity().engine
-        )));
-    }
+    let model = &language.model;
+    model.check_window(language.schedule.window())?;
     let (logits, ids) = (model.vocab_size(), language.tokenizer.vocab_size());
     if ids > logits {
         return Err(Error::Settings(format!(

@@ -76,6 +76,30 @@ pub struct Window {
     pub rolling: bool,
 }
 
+impl Window {
+    /// Whether a model can have this window, by what every model says of itself.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for a window without a token, with as many sinks as tokens, longer than
+    /// the model is made for, or one that is to roll in an engine that cannot.
+    pub fn check<M: LanguageModel + ?Sized>(self, model: &M) -> Result<()> {
+        let (name, engine) = (&model.identity().name, &model.identity().engine);
+        let longest = model.max_window();
+        let message = if self.tokens == 0 {
+            format!("a window of 0 tokens; {name} needs 1 at least")
+        } else if self.tokens > longest {
+            format!("a window of {} tokens; {name} is made for {longest} at most", self.tokens)
+        } else if self.sinks >= self.tokens {
+            format!("a window of {} tokens with {} sinks", self.tokens, self.sinks)
+        } else if self.rolling && !model.can_roll() {
+            format!("engine {engine} cannot roll its window; use a schedule that resets")
+        } else {
+            return Ok(());
+        };
+        Err(Error::Settings(message))
+    }
+}
+
 /// The size of a session: what its memory is set by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionShape {
@@ -113,7 +137,16 @@ pub trait LanguageModel: Send + Sync {
     /// Whether lanes may run past the window without a reset.
     fn can_roll(&self) -> bool;
 
-    /// Bytes of memory one lane takes in a session with this window.
+    /// Whether sessions can have this window: by default, what [`Window::check`] says. An engine with
+    /// limits of its own says so here.
+    ///
+    /// # Errors
+    /// [`Error::Settings`].
+    fn check_window(&self, window: Window) -> Result<()> {
+        window.check(self)
+    }
+
+    /// Bytes of memory one lane takes in a session with a window that it can have.
     fn lane_bytes(&self, window: Window) -> u64;
 
     /// Bytes of memory all of a session takes, or sessions of this shape that were opened together:

@@ -129,6 +129,11 @@ impl LanguageModel for PrimedModel {
         self.model.can_roll()
     }
 
+    fn check_window(&self, window: Window) -> Result<()> {
+        window.check(self)?;
+        self.model.check_window(self.widened(window))
+    }
+
     fn lane_bytes(&self, window: Window) -> u64 {
         self.model.lane_bytes(self.widened(window))
     }

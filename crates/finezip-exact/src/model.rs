@@ -12,6 +12,7 @@ use crate::blocks::{BLOCK_ROWS, LANE_ROWS};
 use crate::cache::{CacheFile, CacheKey, CacheUse};
 use crate::error::Result;
 use crate::fold::{self, rotation::Rotation};
+use crate::kernels::kv_cache::MAX_SLOTS;
 use crate::kernels::{Context, Isa, KvCache};
 use crate::kv_store::KvStore;
 use crate::options::{ExactOptions, Precision};
@@ -206,25 +207,6 @@ impl ExactModel {
     pub(crate) fn lane_rows(&self, window: Window) -> usize {
         if window.rolling || self.config.sliding_window.is_some() { LANE_ROWS } else { BLOCK_ROWS }
     }
-
-    /// Checks what a session is asked for.
-    pub(crate) fn check_window(&self, window: Window) -> finezip_core::Result<()> {
-        let error = |message: String| Err(finezip_core::Error::Settings(message));
-        if window.tokens == 0 || window.tokens > self.max_window() {
-            return error(format!(
-                "window: expected 1 to {} tokens, found {}",
-                self.max_window(),
-                window.tokens
-            ));
-        }
-        if window.sinks >= window.tokens {
-            return error(format!(
-                "sinks: expected fewer than the window's {} tokens, found {}",
-                window.tokens, window.sinks
-            ));
-        }
-        Ok(())
-    }
 }
 
 impl LanguageModel for ExactModel {
@@ -246,6 +228,20 @@ impl LanguageModel for ExactModel {
 
     fn can_roll(&self) -> bool {
         true
+    }
+
+    /// The sinks of a window take slots beside its tokens'.
+    fn check_window(&self, window: Window) -> finezip_core::Result<()> {
+        window.check(self)?;
+        let slots = (0..self.config.layers).map(|layer| self.ring_of(layer, window).slots()).max();
+        if self.precision != Precision::F32 && slots.is_some_and(|slots| slots > MAX_SLOTS) {
+            return Err(finezip_core::Error::Settings(format!(
+                "a window of {} tokens with {} sinks; engine {ENGINE} has room for {MAX_SLOTS} \
+                 slots a lane",
+                window.tokens, window.sinks
+            )));
+        }
+        Ok(())
     }
 
     fn lane_bytes(&self, window: Window) -> u64 {

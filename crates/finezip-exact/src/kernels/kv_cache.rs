@@ -28,7 +28,7 @@ const MAX_HEAD_WIDTH: usize = 512;
 const ASKED_AHEAD: usize = 3;
 
 /// The most slots a lane: 127 * 255 * 2^15 < 2^31 bounds an output.
-pub(super) const MAX_SLOTS: usize = 1 << 15;
+pub(crate) const MAX_SLOTS: usize = 1 << 15;
 
 /// One layer's keys and values for several lanes, each lane with the same number of slots.
 ///

@@ -1,6 +1,6 @@
 //! What a session refuses, and says so.
 
-use finezip_core::{LaneFeed, LanguageModel, Logits, SessionShape, Window};
+use finezip_core::{Error, LaneFeed, LanguageModel, Logits, SessionShape, Window};
 use finezip_exact::{ExactModel, ExactOptions, Precision};
 use finezip_models::seeded::SeededModel;
 
@@ -14,6 +14,26 @@ fn windows_out_of_range() {
     let windows: [Window; 4] = [fixed(0), fixed(longer), rolling(4, 4), rolling(0, 0)];
     for window in windows {
         assert!(model.open_session(SessionShape { lanes: 1, window }).is_err(), "{window:?}");
+        assert!(model.check_window(window).is_err(), "{window:?}");
+    }
+}
+
+/// What a session would refuse is refused before anything is read.
+#[test]
+fn sinks_that_have_no_slots_beside_the_window() {
+    let long = SeededModel { head_dim: 64, context_length: 1 << 16, ..SeededModel::default() };
+    let checkpoint = long.checkpoint().unwrap();
+    for (precision, refused) in [(Precision::Int8, true), (Precision::F32, false)] {
+        let model = model(&checkpoint, precision);
+        let window = |sinks| rolling(model.max_window(), sinks);
+        model.check_window(window(1)).unwrap();
+        let many = model.check_window(window(1000));
+        assert_eq!(many.is_err(), refused, "{precision}: {many:?}");
+        if let Err(error) = many {
+            assert!(matches!(error, Error::Settings(_)), "{error}");
+            let shape = SessionShape { lanes: 1, window: window(1000) };
+            assert!(model.open_session(shape).is_err());
+        }
     }
 }
 
