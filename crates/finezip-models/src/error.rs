@@ -104,6 +104,15 @@ pub enum Error {
         found: String,
     },
 
+    /// A name that is not in the catalog.
+    #[error("no model {name}: it is no file or folder, and the names known are {known}")]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// The catalog's names.
+        known: String,
+    },
+
     /// A model of the catalog is not on this machine and could not be fetched.
     #[error(
         "model {name} (SHA-256 {hash}) is not on this machine: {why}; \

@@ -3,7 +3,7 @@
 
 use finezip_core::Fingerprint;
 use finezip_models::Checkpoint;
-use finezip_models::hub::{Presence, Store, find, find_by_fingerprint};
+use finezip_models::hub::{Store, find, find_by_fingerprint};
 
 #[test]
 fn the_default_model_is_fetched_checked_and_found_by_its_fingerprint() {
@@ -13,7 +13,7 @@ fn the_default_model_is_fetched_checked_and_found_by_its_fingerprint() {
     assert_eq!(std::fs::metadata(&path).unwrap().len(), entry.bytes.unwrap());
     // Once here, it needs no network.
     let offline = store.offline(true);
-    assert_eq!(offline.locate(entry, &mut ()).unwrap(), Presence::Here(path.clone()));
+    assert_eq!(offline.locate(entry, &mut ()).unwrap(), Some(path.clone()));
     assert_eq!(offline.fetch(entry, &mut ()).unwrap(), path);
     let fingerprint = Checkpoint::open(&path).unwrap().fingerprint().unwrap();
     assert_eq!(Some(fingerprint.to_hex().as_str()), entry.blake3);

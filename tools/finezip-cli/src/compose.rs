@@ -9,6 +9,7 @@ use finezip_core::{
     Compressor, Error, Fingerprint, Language, LanguageDescriptor, LanguageModel, PrimedModel,
     Result, Schedule, Tokenizer,
 };
+use finezip_models::hub::ModelChoice;
 use finezip_models::{Checkpoint, ModelTokenizer};
 use finezip_schedule::{ChunkReset, FixedWindow, LanePolicy, Rolling};
 
@@ -17,7 +18,7 @@ use crate::args::ScheduleName;
 use crate::exit::{Code, Failure, Outcome};
 use crate::ideal::{IdealLength, MeasuringCoder};
 use crate::report::Report;
-use crate::settings::{CodingSettings, LanguageSettings, MachineSettings, ModelChoice, Product};
+use crate::settings::{CodingSettings, LanguageSettings, MachineSettings, Product};
 use crate::{coders, engines, lanes, store};
 
 /// Tokens that stay visible where the window rolls.
@@ -119,8 +120,7 @@ impl Workshop {
     pub(crate) fn base(&self, settings: &LanguageSettings) -> Outcome<Base> {
         let (path, known_as) = match &settings.model {
             ModelChoice::At(path) => (path.clone(), None),
-            ModelChoice::Named(name) => {
-                let entry = store::entry_of(name)?;
+            ModelChoice::Named(entry) => {
                 (store::path_of(entry, settings.offline, &self.report)?, Some(entry.name))
             }
         };
@@ -173,6 +173,7 @@ impl Workshop {
         };
         // What a session takes follows from the window, which the schedule knows.
         let window = make(LanePolicy::default())?.window();
+        model.check_window(window)?;
         let memory_bytes = self.machine.memory_bytes;
         Ok(make(lanes::policy(settings.lanes, memory_bytes, model, window)?)?)
     }

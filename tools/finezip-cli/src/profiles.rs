@@ -17,7 +17,7 @@ use finezip_core::{
     ModelIdentity, Profile, Record, Resolver, Schedule, Tokenizer,
 };
 use finezip_mixer::tokens;
-use finezip_models::hub::{self, Presence};
+use finezip_models::hub;
 use finezip_models::{Checkpoint, ModelTokenizer};
 use finezip_schedule::LanePolicy;
 
@@ -124,10 +124,10 @@ impl Profiles {
             return Ok(vec![(None, path.clone())]);
         }
         let store = store::store()?;
-        let here = hub::catalog().iter().filter_map(|entry| match store.locate(entry, &mut ()) {
-            Ok(Presence::Here(path)) => Some((Some(entry.name), path)),
+        let here = hub::catalog().iter().filter_map(|entry| {
             // What cannot be read is no candidate; it is named when somebody asks for it.
-            _ => None,
+            let path = store.locate(entry, &mut ()).ok()??;
+            Some((Some(entry.name), path))
         });
         Ok(here.collect())
     }

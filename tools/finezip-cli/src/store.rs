@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use finezip_core::{Error, Fingerprint, Result};
-use finezip_models::hub::{self, CatalogEntry, Presence, Progress, Store};
+use finezip_models::hub::{self, CatalogEntry, Progress, Store};
 
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Meter;
@@ -20,51 +20,13 @@ pub(crate) fn prepared_weights() -> Option<PathBuf> {
     Some(Store::from_env().ok()?.folder().join("exact"))
 }
 
-/// The catalog's entry of that name.
-pub(crate) fn entry_of(name: &str) -> Outcome<&'static CatalogEntry> {
-    hub::find(name).ok_or_else(|| {
-        let known: Vec<&str> = hub::catalog().iter().map(|entry| entry.name).collect();
-        Failure::usage(format!(
-            "no model {name}: it is no file or folder, and the names known are {}",
-            known.join(", ")
-        ))
-    })
-}
-
 /// Where a named model lies, after fetching it if that is needed and not forbidden.
-pub(crate) fn path_of(
-    entry: &'static CatalogEntry,
-    offline: bool,
-    report: &Report,
-) -> Outcome<PathBuf> {
-    let store = store()?;
-    let mut progress = Download::new(report);
+pub(crate) fn path_of(entry: &CatalogEntry, offline: bool, report: &Report) -> Outcome<PathBuf> {
+    let mut store = store()?;
     if offline {
-        return locate(&store, entry, &mut progress)?.ok_or_else(|| not_here(entry));
+        store = store.offline(true);
     }
-    store.fetch(entry, &mut progress).map_err(failure)
-}
-
-/// Where a model lies, if it is on this machine.
-pub(crate) fn locate(
-    store: &Store,
-    entry: &CatalogEntry,
-    progress: &mut dyn Progress,
-) -> Outcome<Option<PathBuf>> {
-    match store.locate(entry, progress) {
-        Ok(Presence::Here(path)) => Ok(Some(path)),
-        Ok(Presence::Absent) => Ok(None),
-        Err(error) => Err(failure(error)),
-    }
-}
-
-/// A model that should be on this machine, and is not.
-pub(crate) fn not_here(entry: &CatalogEntry) -> Failure {
-    let hash = entry.blake3.map_or_else(String::new, |hash| format!(" (BLAKE3 {hash})"));
-    Failure::new(
-        Code::Model,
-        format!("model {}{hash} is not on this machine; {}", entry.name, how_to_fetch(entry)),
-    )
+    store.fetch(entry, &mut Download::new(report)).map_err(failure)
 }
 
 /// Where the model lies that an archive names.
@@ -80,8 +42,8 @@ pub(crate) fn find(name: &str, fingerprint: Fingerprint) -> Result<PathBuf> {
     };
     let store = Store::from_env().map_err(|error| missing(error.to_string()))?;
     match store.locate(entry, &mut ()) {
-        Ok(Presence::Here(path)) => Ok(path),
-        Ok(Presence::Absent) => Err(missing(format!(
+        Ok(Some(path)) => Ok(path),
+        Ok(None) => Err(missing(format!(
             "it is not on this machine; {}, or give its file with --model PATH",
             how_to_fetch(entry)
         ))),
@@ -99,6 +61,7 @@ fn how_to_fetch(entry: &CatalogEntry) -> String {
 pub(crate) fn failure(error: finezip_models::Error) -> Failure {
     let code = match error {
         finezip_models::Error::Io { .. } | finezip_models::Error::NoCacheFolder => Code::File,
+        finezip_models::Error::UnknownModel { .. } => Code::Usage,
         _ => Code::Model,
     };
     Failure::new(code, error.to_string())

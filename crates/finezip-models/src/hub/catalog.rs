@@ -2,6 +2,8 @@
 
 use finezip_core::Fingerprint;
 
+use crate::error::{Error, Result};
+
 /// A model that can be fetched by name: one GGUF file.
 #[derive(Clone, Copy, Debug)]
 pub struct CatalogEntry {
@@ -54,6 +56,17 @@ pub fn catalog() -> &'static [CatalogEntry] {
 /// The entry of that name.
 pub fn find(name: &str) -> Option<&'static CatalogEntry> {
     CATALOG.iter().find(|entry| entry.name == name)
+}
+
+/// As [`find`], for a name that a user gave.
+///
+/// # Errors
+/// [`Error::UnknownModel`], which lists the names that are known.
+pub fn named(name: &str) -> Result<&'static CatalogEntry> {
+    find(name).ok_or_else(|| {
+        let known: Vec<&str> = CATALOG.iter().map(|entry| entry.name).collect();
+        Error::UnknownModel { name: name.to_owned(), known: known.join(", ") }
+    })
 }
 
 /// The entry whose file has this BLAKE3.

@@ -11,6 +11,7 @@
 
 mod catalog;
 mod checked;
+mod choice;
 mod from_hub;
 mod index;
 mod mirror;
@@ -21,8 +22,9 @@ mod web;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::{CatalogEntry, HubSource, PipPart, catalog, find, find_by_fingerprint};
-pub use store::{Presence, Store};
+pub use catalog::{CatalogEntry, HubSource, PipPart, catalog, find, find_by_fingerprint, named};
+pub use choice::ModelChoice;
+pub use store::Store;
 
 /// Hears of a download.
 pub trait Progress {

@@ -9,15 +9,6 @@ use super::mirror::Mirror;
 use super::{CatalogEntry, Progress, web};
 use crate::error::{Error, Result};
 
-/// Whether a model is on this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Presence {
-    /// Its file, hash checked.
-    Here(PathBuf),
-    /// Not here.
-    Absent,
-}
-
 /// The models of this machine.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -86,19 +77,19 @@ impl Store {
         if own.is_file() { Some(own) } else { self.hub.cached(entry) }
     }
 
-    /// Looks for a model without the network. A file that has not been checked yet is checked
-    /// first.
+    /// Looks for a model without the network: its file, hash checked, if it is on this machine. A
+    /// file that has not been checked yet is checked first.
     ///
     /// # Errors
     /// A file under the model's name that is not the model.
-    pub fn locate(&self, entry: &CatalogEntry, progress: &mut dyn Progress) -> Result<Presence> {
-        match self.present(entry) {
-            None => Ok(Presence::Absent),
-            Some(path) => {
-                self.check(entry, &path, true, progress)?;
-                Ok(Presence::Here(path))
-            }
-        }
+    pub fn locate(
+        &self,
+        entry: &CatalogEntry,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<PathBuf>> {
+        let Some(path) = self.present(entry) else { return Ok(None) };
+        self.check(entry, &path, true, progress)?;
+        Ok(Some(path))
     }
 
     /// The model's file: the one that is here, or fetched. A damaged file is removed and fetched
@@ -109,17 +100,17 @@ impl Store {
     /// file.
     pub fn fetch(&self, entry: &CatalogEntry, progress: &mut dyn Progress) -> Result<PathBuf> {
         match self.locate(entry, progress) {
-            Ok(Presence::Here(path)) => return Ok(path),
-            Ok(Presence::Absent) if self.offline => {
+            Ok(Some(path)) => return Ok(path),
+            Ok(None) if self.offline => {
                 return Err(missing(entry, "the network is not to be used".into()));
             }
             Err(Error::Hash { .. }) if !self.offline => {}
-            Ok(Presence::Absent) => {}
+            Ok(None) => {}
             Err(error) => return Err(error),
         }
         let _lock = self.lock(entry, progress)?;
         // Another process may have fetched it while this one waited.
-        if let Presence::Here(path) = self.locate_or_discard(entry, progress)? {
+        if let Some(path) = self.locate_or_discard(entry, progress)? {
             return Ok(path);
         }
         let mut tried = Vec::new();
@@ -143,7 +134,7 @@ impl Store {
         &self,
         entry: &CatalogEntry,
         progress: &mut dyn Progress,
-    ) -> Result<Presence> {
+    ) -> Result<Option<PathBuf>> {
         loop {
             match self.locate(entry, progress) {
                 Err(error @ Error::Hash { .. }) => self.discard(entry, error, progress)?,
@@ -348,7 +339,7 @@ mod tests {
     #[test]
     fn a_model_that_is_not_here_is_an_error_that_says_what_to_do() {
         let (_folder, store) = store();
-        assert_eq!(store.locate(&ENTRY, &mut ()).unwrap(), Presence::Absent);
+        assert_eq!(store.locate(&ENTRY, &mut ()).unwrap(), None);
         let error = store.fetch(&ENTRY, &mut ()).unwrap_err().to_string();
         for part in ["test", "ba7816bf", "finezip-cli models fetch test"] {
             assert!(error.contains(part), "{error}");
@@ -360,7 +351,7 @@ mod tests {
     fn a_file_is_checked_once_and_again_when_it_changes() {
         let (_folder, store) = store();
         let path = put(&store, b"abc");
-        assert_eq!(store.locate(&ENTRY, &mut ()).unwrap(), Presence::Here(path.clone()));
+        assert_eq!(store.locate(&ENTRY, &mut ()).unwrap(), Some(path.clone()));
         assert!(store.notes().recall("test", &path).is_some());
         put(&store, b"abcd");
         assert!(store.notes().recall("test", &path).is_none());

@@ -387,7 +387,7 @@ fn a_whole_model_serves_where_nothing_can_be_noted_of_it() {
     // Nobody, root neither, makes a folder below a file.
     fs::remove_dir_all(folder.path().join("finezip")).unwrap();
     fs::write(folder.path().join("finezip"), "no folder").unwrap();
-    assert_eq!(in_hub.locate(&entry(), &mut ()).unwrap(), Presence::Here(cached.clone()));
+    assert_eq!(in_hub.locate(&entry(), &mut ()).unwrap(), Some(cached.clone()));
     assert_eq!(in_hub.fetch(&entry(), &mut ()).unwrap(), cached);
     assert_eq!(in_hub.verify(&entry(), &mut ()).unwrap(), cached);
 
@@ -397,7 +397,7 @@ fn a_whole_model_serves_where_nothing_can_be_noted_of_it() {
     let store = store(folder.path(), NOWHERE, &index.url);
     let own = store.fetch(&entry(), &mut ()).unwrap();
     assert_whole(&own);
-    assert_eq!(store.locate(&entry(), &mut ()).unwrap(), Presence::Here(own));
+    assert_eq!(store.locate(&entry(), &mut ()).unwrap(), Some(own));
     assert_eq!(left(folder.path()), ["test.checked", "test.gguf", "test.lock"]);
 }
 

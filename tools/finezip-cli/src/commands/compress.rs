@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use finezip_core::{Compressor, Decompressor, Summary};
 use finezip_lora::train;
+use finezip_models::hub::ModelChoice;
 
 use super::for_each_file;
 use super::{message, verify};
@@ -24,7 +25,7 @@ use crate::progress::Meter;
 use crate::report::Report;
 use crate::resolver::ArchiveResolver;
 use crate::settings::{
-    self, CodingSettings, LanguageSettings, MachineSettings, MemorizeSettings, ModelChoice, Product,
+    self, CodingSettings, LanguageSettings, MachineSettings, MemorizeSettings, Product,
 };
 use crate::statistics::Statistics;
 

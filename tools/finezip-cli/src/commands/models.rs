@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use finezip_models::Checkpoint;
-use finezip_models::hub::{self, CatalogEntry, Presence};
+use finezip_models::hub::{self, CatalogEntry, ModelChoice};
 use serde_json::{Value, json};
 
 use super::for_each_file;
 use crate::args::{ModelsArguments, ModelsCommand};
 use crate::exit::{Code, Failure, Outcome};
 use crate::report::Report;
-use crate::settings::{self, ModelChoice};
+use crate::settings;
 use crate::store::{self, Download};
 use crate::units::grouped;
 
@@ -32,7 +32,7 @@ fn list(as_json: bool) -> Outcome<Code> {
     let mut values = Vec::new();
     for entry in hub::catalog() {
         // A damaged file is no model; `models verify` says what is wrong with it.
-        let path = store::locate(&store, entry, &mut ()).ok().flatten();
+        let path = store.locate(entry, &mut ()).ok().flatten();
         let bytes = entry.bytes.map_or_else(|| "-".into(), grouped);
         let here = if path.is_some() { "here" } else { "-" };
         let _ = writeln!(
@@ -71,7 +71,7 @@ fn to_json(entry: &CatalogEntry, path: Option<&Path>) -> Value {
 fn fetch(names: &[String], report: &Report) -> Outcome<Code> {
     let names: Vec<_> = names.iter().map(Into::into).collect();
     Ok(for_each_file(&names, report, |name| {
-        let entry = store::entry_of(&name.to_string_lossy()).map_err(Failure::unnamed)?;
+        let entry = hub::named(&name.to_string_lossy()).map_err(unnamed)?;
         let path = store::path_of(entry, false, report).map_err(Failure::unnamed)?;
         report.note(format_args!("{} : {}", entry.name, path.display()));
         Ok(())
@@ -79,9 +79,8 @@ fn fetch(names: &[String], report: &Report) -> Outcome<Code> {
 }
 
 fn path(name: &str) -> Outcome<Code> {
-    let entry = store::entry_of(name)?;
-    let located = store::locate(&store::store()?, entry, &mut ())?;
-    let path = located.ok_or_else(|| store::not_here(entry))?;
+    let entry = hub::named(name).map_err(store::failure)?;
+    let path = store::store()?.offline(true).fetch(entry, &mut ()).map_err(store::failure)?;
     writeln!(io::stdout().lock(), "{}", path.display())?;
     Ok(Code::Done)
 }
@@ -89,7 +88,7 @@ fn path(name: &str) -> Outcome<Code> {
 fn verify(models: Vec<String>, report: &Report) -> Outcome<Code> {
     let store = store::store()?;
     let all_here = || {
-        let absent = |entry| matches!(store.locate(entry, &mut ()), Ok(Presence::Absent));
+        let absent = |entry| matches!(store.locate(entry, &mut ()), Ok(None));
         let here = hub::catalog().iter().filter(|entry| !absent(entry));
         here.map(|entry| entry.name.to_owned()).collect()
     };
@@ -100,18 +99,20 @@ fn verify(models: Vec<String>, report: &Report) -> Outcome<Code> {
     let models: Vec<_> = models.into_iter().map(Into::into).collect();
     Ok(for_each_file(&models, report, |model| {
         let text = model.to_string_lossy();
-        match ModelChoice::new(&text) {
+        match ModelChoice::new(&text).map_err(unnamed)? {
             ModelChoice::At(path) => verify_file(&path, report),
-            ModelChoice::Named(name) => {
-                let entry = store::entry_of(&name).map_err(Failure::unnamed)?;
-                let path = store
-                    .verify(entry, &mut Download::new(report))
-                    .map_err(|error| store::failure(error).unnamed())?;
+            ModelChoice::Named(entry) => {
+                let path = store.verify(entry, &mut Download::new(report)).map_err(unnamed)?;
                 report.note(format_args!("{} : whole  {}", entry.name, path.display()));
                 Ok(())
             }
         }
     }))
+}
+
+/// A failure whose message names the model itself.
+fn unnamed(error: finezip_models::Error) -> Failure {
+    store::failure(error).unnamed()
 }
 
 /// The fingerprint of a file or folder, and what it is known as.

@@ -1,8 +1,9 @@
 //! How text is coded with a language model: the model, its engine, the coder, lanes and windows.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use finezip_mixer::tokens;
+use finezip_models::hub::ModelChoice;
 
 use super::adapter::{AdapterSettings, MemorizeSettings, adapter, memorize};
 use super::{Product, at_least_one};
@@ -10,29 +11,7 @@ use crate::args::{
     CoderName, CodingArguments, Engine, Precision, RankBackendName, ScheduleName, ShortArguments,
 };
 use crate::exit::{Failure, Outcome};
-
-/// Where a model comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ModelChoice {
-    /// A name in the catalog.
-    Named(String),
-    /// A GGUF file or a folder with safetensors.
-    At(PathBuf),
-}
-
-impl ModelChoice {
-    /// A path if it is written like one or lies there, else a name.
-    pub(crate) fn new(text: &str) -> Self {
-        let path = Path::new(text);
-        let written_like_a_path = path.components().count() > 1
-            || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-        if written_like_a_path || path.exists() {
-            Self::At(path.to_owned())
-        } else {
-            Self::Named(text.to_owned())
-        }
-    }
-}
+use crate::store;
 
 /// What computes a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +73,7 @@ impl LanguageSettings {
         ideal: bool,
     ) -> Outcome<Self> {
         Ok(Self {
-            model: ModelChoice::new(&arguments.model),
+            model: ModelChoice::new(&arguments.model).map_err(store::failure)?,
             adapter: adapter(&arguments.adapter)?,
             memorize: memorize(&arguments.adapter, ideal)?,
             engine: engine(arguments)?,

@@ -7,9 +7,7 @@ mod language;
 mod machine;
 
 pub(crate) use adapter::{AdapterSettings, MemorizeSettings};
-pub(crate) use language::{
-    CoderChoice, EngineChoice, LanguageSettings, ModelChoice, usual_context_tokens,
-};
+pub(crate) use language::{CoderChoice, EngineChoice, LanguageSettings, usual_context_tokens};
 pub(crate) use machine::{MachineSettings, ReadingSettings};
 
 use finezip_core::RecordRule;
