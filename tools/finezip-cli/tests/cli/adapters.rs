@@ -71,16 +71,11 @@ fn with_adapters() -> (Sandbox, [String; 2]) {
 
 fn compress(sandbox: &Sandbox, options: &[&str]) -> Vec<u8> {
     sandbox.done(&[&["compress", "-f", "text"], &SHORT_FRAMES[..], options].concat());
-    let member = &listed(sandbox)["members"][0];
+    let member = &sandbox.listed("text.fz")["members"][0];
     let frames = member["frames"].as_array().unwrap();
     let coded = frames.iter().filter(|frame| frame["method"] == "model").count();
     assert!(coded > 3, "{options:?}: {coded} of {} frames", frames.len());
     sandbox.read("text.fz")
-}
-
-fn listed(sandbox: &Sandbox) -> Value {
-    let printed = sandbox.done(&["list", "--json", "text.fz"]).stdout;
-    serde_json::from_slice::<Value>(&printed).unwrap()[0].clone()
 }
 
 fn read(sandbox: &Sandbox, options: &[&str]) -> Ran {
@@ -92,10 +87,10 @@ fn read(sandbox: &Sandbox, options: &[&str]) -> Ran {
 fn an_adapter_is_found_again_by_its_hash_and_named_where_it_is_not() {
     let (sandbox, [first, second]) = with_adapters();
     let plain = compress(&sandbox, &[]);
-    assert_eq!(listed(&sandbox)["members"][0]["language"]["adapter_blake3"], Value::Null);
+    assert_eq!(sandbox.listed("text.fz")["members"][0]["language"]["adapter_blake3"], Value::Null);
     let adapted = compress(&sandbox, &["--adapter", "first", "--verify"]);
     assert_ne!(plain, adapted);
-    let member = &listed(&sandbox)["members"][0];
+    let member = &sandbox.listed("text.fz")["members"][0];
     assert_eq!(member["language"]["adapter_blake3"], first);
     assert_eq!(member["adapter_bytes"], Value::Null);
     let people = String::from_utf8(sandbox.done(&["list", "text.fz"]).stdout).unwrap();
@@ -138,7 +133,7 @@ fn an_embedded_adapter_needs_nothing_but_the_model() {
     ] {
         let statistics = ["--adapter", "first", "--verify", "--statistics", "statistics"];
         let archive = compress(&sandbox, &[options, &statistics].concat());
-        let member = &listed(&sandbox)["members"][0];
+        let member = &sandbox.listed("text.fz")["members"][0];
         let bytes = member["adapter_bytes"].as_u64().unwrap();
         sizes.push(bytes as f64);
         assert!(bytes as f64 > ratio * 0.8 * sizes[0], "{options:?}: {sizes:?}");
@@ -277,22 +272,22 @@ fn an_adapter_of_other_weights_comes_with_a_warning() {
 #[test]
 fn options_that_do_not_go_together_are_refused() {
     let (sandbox, _) = with_adapters();
-    for options in [
-        &["--embed-adapter"][..],
-        &["--embed-adapter=int5", "--adapter", "first"],
-        &["--memorize", "--adapter", "first"],
-        &["--memorize", "--ideal"],
-        &["--memorize", "--memorize-steps", "0"],
-        &["--memorize-steps", "5"],
-        &["--memorize-rank", "5"],
-        &["--model", "none", "--adapter", "first"],
-        &["--model", "none", "--memorize"],
-        &["--model", "none", "--memorize-rank", "1"],
+    for (options, said) in [
+        (&["--embed-adapter"][..], "--adapter"),
+        (&["--embed-adapter=int5", "--adapter", "first"], "--embed-adapter"),
+        (&["--memorize", "--adapter", "first"], "--memorize"),
+        (&["--memorize", "--ideal"], "--ideal"),
+        (&["--memorize", "--memorize-steps", "0"], "--memorize-steps"),
+        (&["--memorize-steps", "5"], "--memorize"),
+        (&["--memorize-rank", "5"], "--memorize"),
+        (&["--model", "none", "--adapter", "first"], "--adapter"),
+        (&["--model", "none", "--memorize"], "--memorize"),
+        (&["--model", "none", "--memorize-rank", "1"], "--memorize"),
     ] {
         let arguments = ["compress", "text", "--model", "small.gguf"];
         // The last model given counts where there are two.
         let arguments = if options.contains(&"none") { &arguments[..2] } else { &arguments[..] };
-        sandbox.run(&[arguments, options].concat()).expect_code(2);
+        sandbox.run(&[arguments, options].concat()).expect_code(2).expect_said(&[said]);
         assert!(!sandbox.path("text.fz").exists(), "{options:?}");
     }
 }
@@ -336,7 +331,7 @@ fn what_is_memorized_is_kept_where_it_pays() {
     ]);
     let archive = sandbox.read("text.fz");
     assert!(archive.len() < plain, "{} and {plain}: {}", archive.len(), ran.stderr);
-    assert!(listed(&sandbox)["members"][0]["adapter_bytes"].as_u64().unwrap() > 100);
+    assert!(sandbox.listed("text.fz")["members"][0]["adapter_bytes"].as_u64().unwrap() > 100);
     assert_eq!(read(&sandbox, &[]).expect_code(0).stdout, text(4000));
 }
 

@@ -97,6 +97,7 @@ fn cases() -> Vec<Case> {
     for (name, options) in [("message", "--compact"), ("message-mixer", "--compact -2")] {
         add(name, LLAMA, &TEXT[..40], options);
     }
+    add("message-primed", LLAMA, &TEXT[..40], "--compact --prime prime --write-profile profile");
     add("message-stored", Model::None, b"\x80\x00~\xffz", "--model none --compact");
     add("message-bytes", Model::None, &fixture("faust.txt"), "--model none --compact");
     for (name, options) in [
@@ -126,6 +127,15 @@ fn golden_path(name: &str) -> PathBuf {
     folder.join(format!("{name}.fz"))
 }
 
+/// Whether a case needs the profile that lies beside its archive.
+fn has_profile(case: &Case) -> bool {
+    case.options.contains("--write-profile")
+}
+
+fn profile_path(name: &str) -> PathBuf {
+    golden_path(name).with_extension("profile")
+}
+
 /// A folder with the model of a case.
 fn sandbox_of(model: Model) -> Sandbox {
     let sandbox = Sandbox::new();
@@ -151,6 +161,9 @@ fn archive_of(case: &Case, sandbox: &Sandbox) -> Vec<u8> {
         sandbox.done(&arguments);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, sandbox.read("text.fz")).unwrap();
+        if has_profile(case) {
+            std::fs::write(profile_path(case.name), sandbox.read("profile")).unwrap();
+        }
     }
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -162,6 +175,9 @@ fn decode(model: Model) {
     let sandbox = sandbox_of(model);
     for case in of_model {
         sandbox.write("golden.fz", archive_of(case, &sandbox));
+        if has_profile(case) {
+            sandbox.write("profile", std::fs::read(profile_path(case.name)).unwrap());
+        }
         for (isa, threads) in [("", "2"), ("scalar", "1")] {
             // The scalar path takes seconds for each word of a real model.
             if model == Model::Real && isa == "scalar" {
@@ -170,6 +186,9 @@ fn decode(model: Model) {
             let mut command = sandbox.command(&["decompress", "-c", "golden.fz", "-T", threads]);
             if let Model::Seeded(_) = model {
                 command.args(["--model", "small.gguf", "--adapter", "adapter"]);
+            }
+            if has_profile(case) {
+                command.args(["--profile", "profile"]);
             }
             let output = command.env("FINEZIP_ISA", isa).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
@@ -198,15 +217,18 @@ fn archives_of_the_real_model_decode_for_ever() {
     decode(Model::Real);
 }
 
-/// Every archive in the folder is a case here: none is forgotten when the list changes.
+/// Every file in the folder is of a case here: none is forgotten when the list changes.
 #[test]
 fn no_golden_archive_is_left_out() {
     let folder = golden_path("any").parent().unwrap().to_owned();
     let mut found: Vec<_> = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .map(|entry| entry.unwrap().path())
         .collect();
-    let mut known: Vec<_> = cases().iter().map(|case| case.name.to_owned()).collect();
+    let mut known: Vec<_> = cases().iter().map(|case| golden_path(case.name)).collect();
+    known.extend(
+        cases().iter().filter(|case| has_profile(case)).map(|case| profile_path(case.name)),
+    );
     found.sort();
     known.sort();
     assert_eq!(found, known);

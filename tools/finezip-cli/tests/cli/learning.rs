@@ -1,8 +1,5 @@
 //! `compress --learn`: archives that the decoder can only read by learning what the encoder did.
 
-use finezip_models::seeded::SeededModel;
-use serde_json::Value;
-
 use crate::support::{Sandbox, fixture};
 
 /// Text that a seeded model codes in fewer bytes than any other candidate, if frames are short.
@@ -10,21 +7,13 @@ const TEXT: &[u8] = b" of of the in and the and the of in and in the and the and
 the and in and in the and of and the of of the of in of";
 
 fn with_model() -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.write("small.gguf", SeededModel::default().to_gguf().unwrap());
-    sandbox.write("text", TEXT);
-    sandbox
+    Sandbox::with_small_model(TEXT)
 }
 
 fn compress(sandbox: &Sandbox, options: &[&str]) -> Vec<u8> {
     let usual = ["compress", "-f", "--model", "small.gguf", "--frame-size", "30", "text"];
     sandbox.done(&[&usual[..], options].concat());
     sandbox.read("text.fz")
-}
-
-fn listed(sandbox: &Sandbox, name: &str) -> Value {
-    let printed = sandbox.done(&["list", "--json", name]).stdout;
-    serde_json::from_slice::<Value>(&printed).unwrap()[0]["members"][0].clone()
 }
 
 #[test]
@@ -43,7 +32,7 @@ fn every_coder_comes_back_under_a_head_that_learns() {
         (&["-1", "--precision", "f32", "--ideal"], "learn-ac/1 learn=1"),
     ] {
         compress(&sandbox, &[options, &["--learn", "--verify"]].concat());
-        let member = listed(&sandbox, "text.fz");
+        let member = sandbox.listed("text.fz")["members"][0].clone();
         let frames = member["frames"].as_array().unwrap();
         let coded = frames.iter().filter(|frame| frame["method"] == "model").count();
         assert!(coded > 1 || options.contains(&"rank"), "{options:?}: {member:#}");
@@ -59,9 +48,9 @@ fn every_coder_comes_back_under_a_head_that_learns() {
 fn learning_is_off_unless_asked_for() {
     let sandbox = with_model();
     compress(&sandbox, &[]);
-    assert_eq!(listed(&sandbox, "text.fz")["language"]["coder"], "mixer/1 level=6");
+    assert_eq!(sandbox.listed("text.fz")["members"][0]["language"]["coder"], "mixer/1 level=6");
     compress(&sandbox, &["-1"]);
-    assert_eq!(listed(&sandbox, "text.fz")["language"]["coder"], "ac/1");
+    assert_eq!(sandbox.listed("text.fz")["members"][0]["language"]["coder"], "ac/1");
 }
 
 #[test]
@@ -110,7 +99,10 @@ fn neither_threads_nor_instructions_change_what_is_learned() {
     };
     let archive = compress("2", "");
     sandbox.write("text.fz", &archive);
-    assert_eq!(listed(&sandbox, "text.fz")["language"]["coder"], "learn-mixer/1 learn=1 level=6");
+    assert_eq!(
+        sandbox.listed("text.fz")["members"][0]["language"]["coder"],
+        "learn-mixer/1 learn=1 level=6"
+    );
     for isa in finezip_exact::kernels::Isa::available() {
         assert_eq!(compress("1", isa.name()), archive, "{isa}");
         let mut command = sandbox.command(&["decompress", "-c", "-T", "2", "text.fz"]);

@@ -48,9 +48,8 @@ fn members_are_one_text() {
 fn a_damaged_frame_hinders_only_ranges_that_need_it() {
     let (sandbox, text) = archived();
     let mut archive = sandbox.read("text.fz");
-    let listed = sandbox.done(&["list", "--json", "text.fz"]).stdout;
-    let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
-    let first = &listed[0]["members"][0]["frames"][0];
+    let listed = sandbox.listed("text.fz");
+    let first = &listed["members"][0]["frames"][0];
     let end = first["offset"].as_u64().unwrap() + first["block_bytes"].as_u64().unwrap();
     // In the first frame's payload: its checksum is its last four bytes.
     archive[end as usize - 5] ^= 1;
@@ -64,7 +63,8 @@ fn a_damaged_frame_hinders_only_ranges_that_need_it() {
 fn ranges_that_cannot_be_are_refused() {
     let (sandbox, _) = archived();
     for range in ["10..5", "x..y", "7", ""] {
-        sandbox.run(&["cat", "--range", range, "text.fz"]).expect_code(2);
+        let ran = sandbox.run(&["cat", "--range", range, "text.fz"]).expect_code(2);
+        ran.expect_said(&["--range"]);
     }
     let beyond = sandbox.run(&["cat", "--range", "100000..", "text.fz"]).expect_code(2);
     beyond.expect_said(&["text.fz: the range starts at byte 100,000; the text has "]);

@@ -44,9 +44,7 @@ fn text_that_spells_special_tokens_comes_back() {
     text.extend_from_slice(b"caf\xE9 \x80\x81");
     sandbox.write("text", &text);
     sandbox.done(&["compress", "text"]);
-    let listed = sandbox.done(&["list", "--json", "text.fz"]).stdout;
-    let listed: Value = serde_json::from_slice(&listed).unwrap();
-    assert_eq!(listed[0]["members"][0]["frames"][0]["method"], "model");
+    assert_eq!(sandbox.listed("text.fz")["members"][0]["frames"][0]["method"], "model");
     assert_eq!(sandbox.done(&["decompress", "-c", "text.fz"]).stdout, text);
 }
 
@@ -149,8 +147,10 @@ fn models_are_listed_found_and_verified() {
     let listed: Value = serde_json::from_slice(&listed).unwrap();
     let entry = listed.as_array().unwrap().iter().find(|entry| entry["name"] == name).unwrap();
     assert_eq!(entry["path"], path.trim_end());
-    sandbox.run(&["models", "fetch", "nobody-s-model"]).expect_code(2);
-    sandbox.run(&["models", "path", "nobody-s-model"]).expect_code(2);
+    for command in ["fetch", "path", "verify"] {
+        let ran = sandbox.run(&["models", command, "nobody-s-model"]).expect_code(2);
+        ran.expect_said(&["no model nobody-s-model", "smollm2-135m, "]);
+    }
 }
 
 #[test]

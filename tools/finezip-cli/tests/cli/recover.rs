@@ -13,9 +13,8 @@ fn archived() -> (Sandbox, Vec<Value>) {
     let sandbox = Sandbox::new();
     sandbox.write("text", text());
     sandbox.done(&["compress", "--model", "none", "--frame-size", "1K", "--rm", "text"]);
-    let listed = sandbox.done(&["list", "--json", "text.fz"]).stdout;
-    let listed: Value = serde_json::from_slice(&listed).unwrap();
-    (sandbox, listed[0]["members"][0]["frames"].as_array().unwrap().clone())
+    let frames = sandbox.listed("text.fz")["members"][0]["frames"].as_array().unwrap().clone();
+    (sandbox, frames)
 }
 
 fn number(frame: &Value, key: &str) -> usize {

@@ -1,8 +1,5 @@
 //! Messages and records, with a small seeded model and without one.
 
-use finezip_models::seeded::SeededModel;
-use serde_json::Value;
-
 use crate::contents::awkward_contents;
 use crate::support::{Ran, Sandbox};
 
@@ -11,10 +8,7 @@ const TEXT: &[u8] =
     b" of of the in and the and the of in and in the and the and in of and in and the and";
 
 fn with_model() -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.write("small.gguf", SeededModel::default().to_gguf().unwrap());
-    sandbox.write("text", TEXT);
-    sandbox
+    Sandbox::with_small_model(TEXT)
 }
 
 fn compact(sandbox: &Sandbox, options: &[&str]) -> Vec<u8> {
@@ -226,10 +220,9 @@ fn records_are_read_alone() {
     assert_eq!(cat("3..9").expect_code(0).stdout, lines[3..9].concat());
     assert_eq!(cat("..").expect_code(0).stdout, text);
     cat("51").expect_code(2).expect_said(&["there is no record 51; the archive has 51"]);
-    cat("seven").expect_code(2);
-    let listed = sandbox.done(&["list", "--json", "text.fz"]).stdout;
-    let listed: Value = serde_json::from_slice(&listed).unwrap();
-    let frames = listed[0]["members"][0]["frames"].as_array().unwrap();
+    cat("seven").expect_code(2).expect_said(&["'seven' for '--record"]);
+    let listed = sandbox.listed("text.fz");
+    let frames = listed["members"][0]["frames"].as_array().unwrap();
     let records: u64 = frames.iter().map(|frame| frame["records"].as_u64().unwrap()).sum();
     assert!(frames.len() > 1 && records == 51, "{frames:?}");
     assert_eq!(frames[0]["method"], "records");
@@ -296,16 +289,19 @@ fn messages_are_held_against_memory_as_archives_are() {
 #[test]
 fn options_that_do_not_go_together_are_refused() {
     let sandbox = with_model();
-    for options in [
-        &["--compact", "--lines"][..],
-        &["--compact", "--records", "nul"],
-        &["--lines", "--records", "7"],
-        &["--compact", "--frame-size", "1K"],
-        &["--write-profile", "profile"],
-        &["--records", "0"],
-        &["--prime", "text", "--model", "none"],
+    for (options, said) in [
+        (&["--compact", "--lines"][..], "--lines"),
+        (&["--compact", "--records", "nul"], "--records"),
+        (&["--lines", "--records", "7"], "--records"),
+        (&["--compact", "--frame-size", "1K"], "--frame-size"),
+        (&["--compact", "--memorize"], "--memorize"),
+        (&["--compact", "--adapter", "text", "--embed-adapter"], "--embed-adapter"),
+        (&["--write-profile", "profile"], "--compact"),
+        (&["--records", "0"], "--records"),
+        (&["--prime", "text", "--model", "none"], "--prime"),
     ] {
-        sandbox.run(&[&["compress", "text"], options].concat()).expect_code(2);
+        let ran = sandbox.run(&[&["compress", "text"], options].concat());
+        ran.expect_code(2).expect_said(&[said]);
     }
     sandbox.write("text", vec![b'a'; (64 << 10) + 1]);
     sandbox

@@ -18,10 +18,7 @@ the of of the of the of of of in of and in in and the of the of";
 const SHORT_FRAMES: [&str; 4] = ["--model", "small.gguf", "--frame-size", "24"];
 
 fn with_model() -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.write("small.gguf", SeededModel::default().to_gguf().unwrap());
-    sandbox.write("text", TEXT);
-    sandbox
+    Sandbox::with_small_model(TEXT)
 }
 
 /// Compresses the text with more options; the archive has model frames (ranks of so small a model
@@ -29,18 +26,12 @@ fn with_model() -> Sandbox {
 fn compress(sandbox: &Sandbox, options: &[&str]) -> Vec<u8> {
     let arguments = [&["compress", "-f", "text"], &SHORT_FRAMES[..], options].concat();
     sandbox.done(&arguments);
-    let frames = &listed(sandbox)["members"][0]["frames"];
+    let frames = &sandbox.listed("text.fz")["members"][0]["frames"];
     let coded = frames.as_array().unwrap().iter().filter(|frame| frame["method"] == "model");
     assert!(coded.count() > 3 || options.contains(&"rank"), "{options:?}: {frames:#}");
     sandbox.read("text.fz")
 }
 
-fn listed(sandbox: &Sandbox) -> Value {
-    let printed = sandbox.done(&["list", "--json", "text.fz"]).stdout;
-    serde_json::from_slice::<Value>(&printed).unwrap()[0].clone()
-}
-
-/// Every way of coding comes back, with the archive and the model alone.
 /// What readers refuse is not written.
 #[test]
 fn what_could_not_be_read_again_is_refused() {
@@ -107,7 +98,7 @@ fn awkward_contents_come_back_through_a_model() {
 fn archives_say_what_they_need() {
     let sandbox = with_model();
     compress(&sandbox, &["--coder", "ac", "--context", "7"]);
-    let archive = listed(&sandbox);
+    let archive = sandbox.listed("text.fz");
     let language = &archive["members"][0]["language"];
     assert_eq!(language["model"], "small");
     assert_eq!(language["blake3"].as_str().unwrap().len(), 64);
@@ -120,7 +111,7 @@ fn archives_say_what_they_need() {
         assert!(people.contains(part), "{part} is not in {people}");
     }
     compress(&sandbox, &["--engine", "candle"]);
-    let language = &listed(&sandbox)["members"][0]["language"];
+    let language = &sandbox.listed("text.fz")["members"][0]["language"];
     assert_eq!(language["exact_everywhere"], false);
     assert!(language["machine_kind"].as_str().unwrap().contains(std::env::consts::ARCH));
     assert!(language["schedule"].as_str().unwrap().starts_with("chunk-reset/1 "), "{language}");
@@ -147,7 +138,8 @@ fn neither_folder_nor_threads_nor_process_change_a_byte() {
 fn a_missing_model_is_named_with_its_hash_and_what_to_do() {
     let sandbox = with_model();
     compress(&sandbox, &[]);
-    let hash = listed(&sandbox)["members"][0]["language"]["blake3"].as_str().unwrap().to_owned();
+    let hash =
+        sandbox.listed("text.fz")["members"][0]["language"]["blake3"].as_str().unwrap().to_owned();
     for command in ["decompress", "test", "cat"] {
         sandbox.run(&[command, "text.fz"]).expect_code(if command == "decompress" { 1 } else { 4 });
     }
@@ -164,7 +156,8 @@ fn a_missing_model_is_named_with_its_hash_and_what_to_do() {
 fn another_model_is_refused_by_its_hash() {
     let sandbox = with_model();
     compress(&sandbox, &[]);
-    let hash = listed(&sandbox)["members"][0]["language"]["blake3"].as_str().unwrap().to_owned();
+    let hash =
+        sandbox.listed("text.fz")["members"][0]["language"]["blake3"].as_str().unwrap().to_owned();
     let other = SeededModel { seed: 2, ..SeededModel::default() };
     sandbox.write("other.gguf", other.to_gguf().unwrap());
     sandbox.run(&["test", "text.fz", "--model", "other.gguf"]).expect_code(4).expect_said(&[
@@ -177,7 +170,8 @@ fn another_model_is_refused_by_its_hash() {
     sandbox.run(&["test", "text.fz", "--model", "nowhere.gguf"]).expect_code(4);
     sandbox.run(&["compress", "-f", "text", "--model", "broken.gguf"]).expect_code(4);
     sandbox.run(&["compress", "-f", "text", "--model", "./nowhere"]).expect_code(4);
-    sandbox.run(&["compress", "-f", "text", "--model", "nobody-s-model"]).expect_code(2);
+    let ran = sandbox.run(&["compress", "-f", "text", "--model", "nobody-s-model"]).expect_code(2);
+    ran.expect_said(&["no model nobody-s-model", "smollm2-135m, "]);
 }
 
 #[test]
@@ -260,6 +254,24 @@ fn more_memory_than_allowed_is_refused() {
 fn bytes_needed(refused: &Ran) -> u64 {
     let (_, said) = refused.stderr.split_once(" takes ").unwrap();
     said.split_once(" bytes").unwrap().0.parse().unwrap()
+}
+
+/// What such a window takes need not be a number that there is.
+#[test]
+fn a_window_that_no_model_has_is_wrong_usage() {
+    let sandbox = with_model();
+    sandbox.write("prime", b"the");
+    for schedule in ["rolling", "chunk-reset", "fixed-window"] {
+        for context in [1 << 32, usize::MAX / 2, usize::MAX] {
+            let context = context.to_string();
+            for more in [&[][..], &["--memory", "1M"], &["--batch", "2"], &["--prime", "prime"]] {
+                let asked = ["compress", "text", "--schedule", schedule, "--context", &context];
+                let ran = sandbox.run(&[&asked[..], &SHORT_FRAMES, more].concat());
+                ran.expect_code(2).expect_said(&[&format!("a window of {context} tokens; ")]);
+            }
+        }
+    }
+    assert_eq!(sandbox.names(), ["prime", "small.gguf", "text"]);
 }
 
 /// Verification has the same memory: what it would refuse is refused before anything is coded.

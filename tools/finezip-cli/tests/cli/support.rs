@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
+use finezip_models::seeded::SeededModel;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder that goes away with the test.
@@ -23,6 +25,14 @@ pub(crate) struct Ran {
 impl Sandbox {
     pub(crate) fn new() -> Self {
         Self(TempDir::new().unwrap())
+    }
+
+    /// A folder with a small model and a `text`.
+    pub(crate) fn with_small_model(text: &[u8]) -> Self {
+        let sandbox = Self::new();
+        sandbox.write("small.gguf", SeededModel::default().to_gguf().unwrap());
+        sandbox.write("text", text);
+        sandbox
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -90,6 +100,12 @@ impl Sandbox {
     /// Runs the binary, which must do all it is asked for.
     pub(crate) fn done<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Ran {
         self.run(arguments).expect_code(0)
+    }
+
+    /// What `list --json` says of an archive.
+    pub(crate) fn listed(&self, name: &str) -> Value {
+        let printed = self.done(&["list", "--json", name]).stdout;
+        serde_json::from_slice::<Value>(&printed).unwrap()[0].clone()
     }
 }
 
