@@ -37,12 +37,21 @@ pub(crate) fn three_digits(number: f64) -> String {
     if size >= 1000.0 { grouped(number.round() as u64) } else { format!("{number:.decimals$}") }
 }
 
-/// A number of bytes as people say it: 10 KB, 1.5 MB.
+/// A ratio: what is far below one as a fraction of one.
+pub(crate) fn times(ratio: f64) -> String {
+    if ratio > 0.0 && ratio < 0.1 {
+        return format!("1/{}", grouped((1.0 / ratio).round() as u64));
+    }
+    three_digits(ratio)
+}
+
+/// A number of bytes as people say it: 10 KB, 1.5 MB, 2.5 GB.
 pub(crate) fn bytes_short(bytes: u64) -> String {
     let (number, unit) = match bytes {
         0..1_000 => return format!("{bytes} B"),
         1_000..1_000_000 => (bytes as f64 / 1e3, "KB"),
-        _ => (bytes as f64 / 1e6, "MB"),
+        1_000_000..1_000_000_000 => (bytes as f64 / 1e6, "MB"),
+        _ => (bytes as f64 / 1e9, "GB"),
     };
     let text = format!("{number:.1}");
     format!("{} {unit}", text.strip_suffix(".0").unwrap_or(&text))
@@ -63,5 +72,7 @@ mod tests {
         assert_eq!(bytes_short(999), "999 B");
         assert_eq!(bytes_short(10_000), "10 KB");
         assert_eq!(bytes_short(1_500_000), "1.5 MB");
+        assert_eq!(bytes_short(2_000_000_000), "2 GB");
+        assert_eq!([times(0.0047), times(0.25), times(54.2)], ["1/213", "0.250", "54.2"]);
     }
 }

@@ -8,7 +8,7 @@ mod package;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -29,15 +29,42 @@ pub(crate) fn run(arguments: &FetchArguments) -> Result<ExitCode> {
         None => Manifest::parse(manifest::BUILT_IN).context("the built-in manifest")?,
     };
     let needed = arguments.grid.as_deref().map(files_of).transpose()?;
-    let wanted = |file: &TestFile| {
-        let asked = arguments.only.as_ref().is_none_or(|text| file.name.contains(text.as_str()))
-            && needed.as_ref().is_none_or(|needed| needed.contains(&file.name));
-        let mut folders = std::iter::once(&arguments.folder).chain(&arguments.data);
-        asked && (arguments.pin || !folders.any(|folder| is_there(folder, file)))
+    let is_asked = |file: &&TestFile| {
+        arguments.only.as_ref().is_none_or(|text| file.name.contains(text.as_str()))
+            && needed.as_ref().is_none_or(|needed| needed.contains(&file.name))
     };
-    let whole =
-        make(&manifest, wanted, &arguments.folder, arguments.packages.as_deref(), arguments.pin)?;
-    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+    let folders: Vec<&Path> =
+        std::iter::once(&arguments.folder).chain(&arguments.data).map(PathBuf::as_path).collect();
+    let mut wanted = BTreeSet::new();
+    let mut kept = false;
+    for file in manifest.files.iter().filter(is_asked) {
+        match standing(&folders, file) {
+            _ if arguments.pin => drop(wanted.insert(file.name.as_str())),
+            Standing::Absent => drop(wanted.insert(file.name.as_str())),
+            Standing::There => {}
+            Standing::Other(path) => {
+                say(format_args!(
+                    "FAILED  {}: {} is another text than the manifest's (SHA-256 {}), and stays as \
+                     it is; move it away to fetch that one",
+                    file.name,
+                    path.display(),
+                    file.sha256
+                ));
+                kept = true;
+            }
+        }
+    }
+    let is_wanted = |file: &TestFile| wanted.contains(file.name.as_str());
+    let packages = arguments.packages.as_deref();
+    let whole = make(&manifest, is_wanted, &arguments.folder, packages, arguments.pin)?;
+    Ok(if whole && !kept { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+}
+
+/// What kind of text a file of the built-in manifest is.
+pub(crate) fn kind_of(name: &str) -> Option<String> {
+    // A test reads it, so that there is no failure to tell of.
+    let manifest = Manifest::parse(manifest::BUILT_IN).ok()?;
+    manifest.files.into_iter().find(|file| file.name == name).map(|file| file.kind)
 }
 
 /// Makes the files that are wanted; false if some could not be, which are named.
@@ -86,8 +113,26 @@ fn make(
     Ok(whole)
 }
 
-fn is_there(folder: &Path, file: &TestFile) -> bool {
-    hash_file(&folder.join(&file.name)).is_ok_and(|(sha256, _)| sha256 == file.sha256)
+/// Whether a file is in one of the folders.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    Absent,
+    There,
+    /// Under its name lies something else, which whoever put it there may want to keep: the first
+    /// such file in the order in which texts are looked for.
+    Other(PathBuf),
+}
+
+fn standing(folders: &[&Path], file: &TestFile) -> Standing {
+    for folder in folders {
+        let path = folder.join(&file.name);
+        match hash_file(&path) {
+            Ok((sha256, _)) if sha256 == file.sha256 => return Standing::There,
+            Ok(_) => return Standing::Other(path),
+            Err(_) => {}
+        }
+    }
+    Standing::Absent
 }
 
 /// The files that one package holds, each joined from its members and cut.
@@ -213,9 +258,14 @@ mod tests {
         assert_eq!(made[1].as_deref().unwrap(), b"other");
         assert!(made[2].as_ref().unwrap_err().to_string().contains("6 bytes wanted"));
         assert!(made[3].is_err());
-        assert!(!is_there(folder.path(), files[0]));
+        let empty = tempfile::tempdir().unwrap();
+        let folders = [empty.path(), folder.path()];
+        assert_eq!(standing(&folders, files[0]), Standing::Absent);
         keep(files[0], b"firstsec", folder.path(), false).unwrap();
-        assert!(is_there(folder.path(), files[0]));
+        assert_eq!(standing(&folders, files[0]), Standing::There);
+        // A text of somebody's own comes first, and is no reason to fetch over it or past it.
+        fs::write(empty.path().join("a"), "mine").unwrap();
+        assert_eq!(standing(&folders, files[0]), Standing::Other(empty.path().join("a")));
         let error = keep(files[0], b"firstsed", folder.path(), false).unwrap_err().to_string();
         assert!(error.contains("expected"), "{error}");
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use anyhow::{Result, bail};
+
 use super::document::{Block, Table};
 
 /// The line before the report in a file that holds more.
@@ -17,12 +19,12 @@ pub(crate) fn render(blocks: &[Block], plots: &str) -> String {
         // Writing to a String does not fail.
         let _ = match block {
             Block::Heading(level, text) => {
-                writeln!(out, "{} {text}\n", "#".repeat(usize::from(*level)))
+                writeln!(out, "{} {}\n", "#".repeat(usize::from(*level)), plain(text))
             }
-            Block::Paragraph(text) => writeln!(out, "{text}\n"),
+            Block::Paragraph(text) => writeln!(out, "{}\n", plain(text)),
             Block::Table(table) => writeln!(out, "{}", table_text(table)),
             Block::Picture(picture) => {
-                writeln!(out, "![{}]({plots}/{}.svg)\n", picture.title, picture.name)
+                writeln!(out, "![{}]({plots}/{}.svg)\n", plain(&picture.title), picture.name)
             }
         };
     }
@@ -47,17 +49,36 @@ fn table_text(table: &Table) -> String {
     out
 }
 
+/// Text that is no markup, whatever it holds.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '\\' | '*' | '_' | '`' | '[' => out.extend(['\\', letter]),
+            _ => out.push(letter),
+        }
+    }
+    out
+}
+
 fn escaped(cell: &str) -> String {
-    cell.replace('|', "\\|").replace(['\n', '\r'], " ")
+    plain(cell).replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
 /// `text` between the marker lines of `whole`; all of it where there are none.
-pub(crate) fn placed(whole: Option<&str>, text: &str) -> String {
+///
+/// # Errors
+/// Only the first of the two lines: what is to stay below them cannot be told.
+pub(crate) fn placed(whole: Option<&str>, text: &str) -> Result<String> {
     let Some((before, rest)) = whole.and_then(|whole| whole.split_once(BEGIN)) else {
-        return format!("# Results\n\n{}\n", text.trim_end());
+        return Ok(format!("# Results\n\n{}\n", text.trim_end()));
     };
-    let after = rest.split_once(END).map_or("\n", |(_, after)| after);
-    format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", text.trim_end())
+    let Some((_, after)) = rest.split_once(END) else {
+        bail!("it has the line {BEGIN} and no {END}");
+    };
+    Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", text.trim_end()))
 }
 
 #[cfg(test)]
@@ -68,16 +89,22 @@ mod tests {
     fn tables_keep_their_shape() {
         let mut table = Table::new(&["what", "n"]);
         table.rows.push(vec!["a|b\nc".into(), "1".into()]);
-        assert_eq!(table_text(&table), "| what | n |\n| --- | ---: |\n| a\\|b c | 1 |\n");
+        table.rows.push(vec!["<FILE> & a\\|b".into(), "5*".into()]);
+        let expected = "| what | n |\n| --- | ---: |\n| a\\|b c | 1 |\n\
+            | &lt;FILE> &amp; a\\\\\\|b | 5\\* |\n";
+        assert_eq!(table_text(&table), expected);
     }
 
     #[test]
     fn a_report_takes_the_place_of_an_earlier_one() {
+        let placed = |whole, text| placed(whole, text).unwrap();
         let whole = placed(None, "text\n\n");
         assert_eq!(whole, "# Results\n\ntext\n");
         let file = format!("# Mine\n{BEGIN}\nold\n{END}\nmore\n");
         let new = placed(Some(&file), "new");
         assert_eq!(new, format!("# Mine\n{BEGIN}\n\nnew\n\n{END}\nmore\n"));
         assert_eq!(placed(Some(&new), "new"), new);
+        let cut = super::placed(Some(&format!("# Mine\n{BEGIN}\nold\nmore\n")), "new");
+        assert!(cut.unwrap_err().to_string().contains("and no <!--"));
     }
 }

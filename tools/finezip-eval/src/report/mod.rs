@@ -1,6 +1,8 @@
 //! `finezip-eval report`: tables and plots of results.
 
+mod beside_peers;
 mod comparisons;
+mod conditions;
 mod document;
 mod findings;
 mod html;
@@ -20,12 +22,11 @@ use anyhow::{Context, Result};
 use crate::args::{ReportArguments, TargetArguments};
 use crate::run::Text;
 use crate::run::config::Method;
-use crate::run::grid;
 use crate::run::machine::Machine;
 use crate::run::results::{self, Line};
-use crate::text::{bytes_short, grouped};
+use crate::text::bytes_short;
 use comparisons::Setting;
-use document::{Block, Table};
+use document::Block;
 
 /// A text with as many methods, one of them ours, has a section of its own.
 const OWN_SECTION: usize = 3;
@@ -63,7 +64,8 @@ pub(crate) fn write(
     if let Some(path) = &targets.markdown {
         let plots = folder.as_deref().map_or_else(String::new, |folder| relative(folder, path));
         let earlier = fs::read_to_string(path).ok();
-        let text = markdown::placed(earlier.as_deref(), &markdown::render(&blocks, &plots));
+        let text = markdown::placed(earlier.as_deref(), &markdown::render(&blocks, &plots))
+            .with_context(|| path.display().to_string())?;
         fs::write(path, text).with_context(|| path.display().to_string())?;
     }
     if let Some(path) = &targets.html {
@@ -71,7 +73,7 @@ pub(crate) fn write(
     }
     if targets.markdown.is_none() && targets.html.is_none() {
         let plots = folder.as_deref().map_or("plots".into(), |path| path.display().to_string());
-        let text = markdown::placed(None, &markdown::render(&blocks, &plots));
+        let text = markdown::placed(None, &markdown::render(&blocks, &plots))?;
         std::io::stdout().lock().write_all(text.as_bytes()).context("standard output")?;
     }
     Ok(())
@@ -147,8 +149,11 @@ fn blocks(lines: &[Line]) -> Vec<Block> {
 
 fn sections(blocks: &mut Vec<Block>, machine: &Machine, lines: &[&Line], prefix: &str) {
     blocks.push(Block::Heading(2, "How it was measured".into()));
-    blocks.push(Block::Paragraph(conditions(machine, lines)));
-    blocks.push(Block::Table(binaries(lines)));
+    blocks.push(Block::Paragraph(conditions::of(machine, lines)));
+    blocks.push(Block::Table(conditions::binaries(lines)));
+    if let Some(table) = conditions::texts(lines) {
+        blocks.push(Block::Table(table));
+    }
     texts(blocks, lines, prefix);
     if let Some(table) = findings::table(lines) {
         blocks.push(Block::Heading(2, "Findings: the paper's, and ours, on this scale".into()));
@@ -180,15 +185,6 @@ fn sections(blocks: &mut Vec<Block>, machine: &Machine, lines: &[&Line], prefix:
     }
 }
 
-/// What is said where texts are short beside what every archive of zpaq holds.
-const JOURNAL: &str = "An archive of zpaq is a journal, which takes some 0.9 KB beside the text's \
-    code: that is a large part of it where texts are as short as some of these.";
-
-fn is_mostly_journal(line: &Line) -> bool {
-    let is_zpaq = matches!(&line.method, Method::Command { name, .. } if name.starts_with("zpaq"));
-    is_zpaq && line.input.bytes < 50_000 && line.measures().is_some()
-}
-
 /// Every text with all methods, the plainest settings.
 fn texts(blocks: &mut Vec<Block>, lines: &[&Line], prefix: &str) {
     let plain: Vec<&Line> = lines.iter().copied().filter(|line| tables::is_plain(line)).collect();
@@ -201,8 +197,8 @@ fn texts(blocks: &mut Vec<Block>, lines: &[&Line], prefix: &str) {
     if let Some(table) = tables::of_texts(&plain) {
         blocks.push(Block::Heading(2, "Bits a byte by text".into()));
         blocks.push(Block::Table(table));
-        if plain.iter().any(|line| is_mostly_journal(line)) {
-            blocks.push(Block::Paragraph(JOURNAL.into()));
+        if let Some(said) = conditions::containers(lines) {
+            blocks.push(Block::Paragraph(said));
         }
     }
     for name in names {
@@ -227,93 +223,6 @@ fn file_name(name: &str) -> String {
     name.chars().map(safe).collect()
 }
 
-fn conditions(machine: &Machine, lines: &[&Line]) -> String {
-    let done = lines.iter().filter(|line| line.measures().is_some()).count();
-    let measured = lines.iter().filter(|line| !matches!(line.method, Method::Ideal(_)));
-    let mut repeats: Vec<usize> =
-        measured.filter_map(|line| Some(line.measures()?.repeats)).collect();
-    repeats.sort_unstable();
-    let repeats = match (repeats.first(), repeats.last()) {
-        (Some(1) | None, Some(1) | None) => "of one run".to_owned(),
-        (Some(least), Some(most)) if least == most => format!("the median of {most} runs"),
-        (Some(least), Some(most)) => format!("the median of {least} to {most} runs"),
-        (None, _) | (_, None) => String::new(),
-    };
-    let memory = machine.memory_gigabytes.map_or_else(String::new, |size| format!(", {size} GB"));
-    let marked = if lines.iter().any(|line| !tables::is_by_its_coder(line)) {
-        format!(
-            " An archive keeps what is smallest for each frame: where ranks or arithmetic coding \
-             lost some frames to the mixer of bytes, the method has the mark {}, and findings leave \
-             it out.",
-            tables::NOT_ITS_CODER
-        )
-    } else {
-        String::new()
-    };
-    let is_ideal = |line: &&&Line| matches!(line.method, Method::Ideal(_));
-    let apart = match lines.iter().filter(is_ideal).count() {
-        0 => String::new(),
-        count => format!(
-            ", but for {} that measure the model's distributions and are not decompressed",
-            grouped(count as u64)
-        ),
-    };
-    let floor = lines.iter().filter_map(|line| line.floor_bytes).max();
-    let floor = floor.map_or_else(String::new, |bytes| {
-        format!(
-            " Peaks are at least that of the process that started the others, here up to {}.",
-            bytes_short(bytes)
-        )
-    });
-    format!(
-        "{}, {} cores{memory}, {}. {} cells, {} of them failed; each ran in processes of its own, \
-         and what came back was compared with the text byte for byte{apart}. Times are of whole \
-         processes, opening the model included, each {repeats}; tokens/s leave the start out, and \
-         so do speeds of one of ours beside another of ours, but for the way back. Sizes are of \
-         whole archives, models not counted, and ratios are archive by text. KB are 1,000 bytes.{floor}{marked}{}",
-        machine.processor,
-        machine.cores,
-        machine.system,
-        grouped(lines.len() as u64),
-        lines.len() - done,
-        absent(lines),
-    )
-}
-
-/// The programs of the PATH that have no cell, in a sentence.
-fn absent(lines: &[&Line]) -> String {
-    let is_there = |name: &String| {
-        let of_name =
-            |line: &&Line| matches!(&line.method, Method::Command { name: of, .. } if of == name);
-        lines.iter().any(of_name)
-    };
-    let mut names = grid::known_commands();
-    names.retain(|name| !is_there(name));
-    if names.is_empty() {
-        return String::new();
-    }
-    format!(" Without a cell, as not on the PATH or not asked for: {}.", names.join(", "))
-}
-
-/// The binaries measured, and how often.
-fn binaries(lines: &[&Line]) -> Table {
-    let mut table = Table::new(&["binary", "version", "SHA-256", "cells"]);
-    table.text_columns = 3;
-    let mut seen: Vec<(&results::Tool, u64)> = Vec::new();
-    for line in lines {
-        match seen.iter_mut().find(|(tool, _)| **tool == line.tool) {
-            Some((_, count)) => *count += 1,
-            None => seen.push((&line.tool, 1)),
-        }
-    }
-    for (tool, count) in seen {
-        let version = tool.version.clone().unwrap_or_else(|| "-".into());
-        let hash = tool.sha256.get(..16).unwrap_or(&tool.sha256).to_owned();
-        table.rows.push(vec![tool.name.clone(), version, hash, grouped(count)]);
-    }
-    table
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -333,6 +242,7 @@ pub(crate) mod tests {
             floor_bytes: None,
             unix_time: 1,
             outcome: Outcome::Done(Box::new(measures)),
+            derived: None,
         }
     }
 
@@ -344,19 +254,6 @@ pub(crate) mod tests {
         newer.key = "other binary".into();
         let kept = latest(vec![newer.clone(), line(peer(), "a", 7), line(peer(), "b", 7)]);
         assert_eq!(kept, [newer, line(peer(), "b", 7)]);
-    }
-
-    #[test]
-    fn conditions_tell_what_was_not_compared_and_what_was_not_there() {
-        let finezip = Finezip { model: "m".into(), ..Finezip::default() };
-        let lines = [
-            line(Method::Finezip(finezip.clone()), "a", 5),
-            line(Method::Ideal(finezip.distributions()), "a", 5),
-        ];
-        let said = conditions(&Machine::default(), &lines.iter().collect::<Vec<_>>());
-        assert!(said.contains("2 cells, 0 of them failed"), "{said}");
-        assert!(said.contains("byte for byte, but for 1 that measure"), "{said}");
-        assert!(said.contains("Without a cell") && said.contains("zpaq-m5"), "{said}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The plots of a report.
 
-use super::comparisons::{Comparison, Setting};
+use super::comparisons::{Comparison, Member, Setting};
 use super::file_name;
 use super::plot::{Axis, Bars, Chart, Picture, Points, Series, front_of};
 use super::tables::{
@@ -164,33 +164,48 @@ fn bars(setting: Setting, comparisons: &[Comparison<'_>]) -> Option<Picture> {
     })
 }
 
-/// What adapters gain: the archive without, with, and with the adapter counted.
+/// Lengths of text that the gain of an adapter is reckoned for, as powers of ten.
+const ADAPTED_LENGTHS: std::ops::RangeInclusive<i32> = 4..=11;
+
+/// What adapters gain: archive and adapter beside the archive without, by how much such text there
+/// is to share the adapter.
 fn adapters(comparisons: &[Comparison<'_>]) -> Option<Picture> {
-    let mut bars = Vec::new();
+    let mut series: Vec<Series> = Vec::new();
     for comparison in comparisons {
-        let adapted = |measures: &Measures| adapter_bytes(measures) > 0;
-        if !comparison.members.iter().any(|member| adapted(member.measures)) {
-            continue;
-        }
-        let of_bytes = |line: &Line, bytes: u64| 8.0 * bytes as f64 / line.input.bytes as f64;
         for member in &comparison.members {
-            let (line, measures) = (member.line, member.measures);
-            if line.method.finezip().is_none_or(|finezip| !finezip.has_model()) {
-                continue;
-            }
-            let name = format!("{}, {}", comparison.common, member.value);
-            bars.push((name, of_bytes(line, measures.archive_bytes)));
-            if adapted(measures) {
-                let sum = measures.archive_bytes + adapter_bytes(measures);
-                let name = format!("{}, {}, adapter counted", comparison.common, member.value);
-                bars.push((name, of_bytes(line, sum)));
-            }
+            let adapter = adapter_bytes(member.measures);
+            let model = |member: &Member<'_>| Some(member.line.method.finezip()?.model.clone());
+            let plain = comparison
+                .members
+                .iter()
+                .find(|other| adapter_bytes(other.measures) == 0 && model(other) == model(member));
+            let (Some(plain), true) = (plain, adapter > 0) else { continue };
+            let a_byte = |measures: &Measures| {
+                measures.archive_bytes as f64 / member.line.input.bytes.max(1) as f64
+            };
+            let part = |power| {
+                let length = 10_f64.powi(power);
+                let with = a_byte(member.measures) * length + adapter as f64;
+                (length, 100.0 * with / (a_byte(plain.measures) * length))
+            };
+            series.push(Series {
+                label: format!("{}, {}", comparison.common, member.value),
+                points: ADAPTED_LENGTHS.map(part).collect(),
+                joined: true,
+                look: series.len(),
+            });
         }
     }
-    (!bars.is_empty()).then(|| Picture {
+    (!series.is_empty()).then(|| Picture {
         name: "adapters".into(),
-        title: "What fine-tuning gains, and what its adapter takes".into(),
-        chart: Chart::Bars(Bars { label: "bits a byte".into(), bars }),
+        title: "Archive and adapter by how much such text there is, reckoned from this one".into(),
+        chart: Chart::Points(Points {
+            x: axis("such text, bytes", true),
+            y: axis("% of the archive without an adapter", true),
+            series,
+            front: Vec::new(),
+            numbered: false,
+        }),
     })
 }
 

@@ -2,9 +2,10 @@
 
 use super::comparisons::{Comparison, Member, Setting};
 use super::document::Table;
+use crate::run::child::Cost;
 use crate::run::config::Method;
 use crate::run::results::{Distributions, Line, Measures, Outcome};
-use crate::text::{grouped, three_digits};
+use crate::text::{bytes_short, grouped, three_digits};
 
 /// Bits of archive a byte of text.
 pub(crate) fn bits_per_byte(line: &Line, measures: &Measures) -> f64 {
@@ -105,15 +106,33 @@ fn sizes(line: &Line, measures: &Measures) -> [String; 3] {
     [grouped(measures.archive_bytes), format!("{ratio:.4}"), format!("{:.3}", ratio * 8.0)]
 }
 
+/// What stands before a time while which the machine did other work as well.
+const DISTURBED: char = '~';
+
+/// The part of the machine's time that others may take before a time counts as disturbed.
+const MOST_OF_OTHERS: f64 = 0.05;
+
+/// Whether other work took a part of the machine's time that may have shown.
+pub(crate) fn is_disturbed(line: &Line, cost: &Cost) -> bool {
+    let whole = cost.seconds * line.machine.cores as f64;
+    cost.others_seconds.is_some_and(|others| others > MOST_OF_OTHERS * whole)
+}
+
 fn times(line: &Line, measures: &Measures) -> [String; 4] {
-    let there = measures.compress.seconds;
-    let back = measures.decompress.map(|cost| cost.seconds);
-    let or_none = |number: Option<f64>| number.map_or_else(|| "-".into(), three_digits);
+    let marked = |cost: &Cost, number: f64| {
+        let mark = is_disturbed(line, cost).then_some(DISTURBED);
+        format!("{}{}", mark.map(String::from).unwrap_or_default(), three_digits(number))
+    };
+    let or_none = |number: fn(&Line, f64) -> f64| {
+        let back = measures.decompress.as_ref();
+        back.map_or_else(|| "-".into(), |cost| marked(cost, number(line, cost.seconds)))
+    };
+    let there = &measures.compress;
     [
-        three_digits(there),
-        or_none(back),
-        three_digits(speed(line, there)),
-        or_none(back.map(|back| speed(line, back))),
+        marked(there, there.seconds),
+        or_none(|_, seconds| seconds),
+        marked(there, speed(line, there.seconds)),
+        or_none(speed),
     ]
 }
 
@@ -177,7 +196,7 @@ pub(crate) fn of_comparison(setting: Setting, comparison: &Comparison<'_>) -> Ta
         head.push("size, % of the first");
     }
     if has_adapter {
-        head.extend(["adapter's bytes", "sum, % of the first"]);
+        head.extend(["adapter's bytes", "pays beyond"]);
     }
     head.extend([
         "compress s",
@@ -200,9 +219,16 @@ pub(crate) fn of_comparison(setting: Setting, comparison: &Comparison<'_>) -> Ta
             row.push(percent(measures.archive_bytes));
         }
         if has_adapter {
-            let adapter = adapter_bytes(measures);
-            row.push(grouped(adapter));
-            row.push(percent(measures.archive_bytes + adapter));
+            row.push(grouped(adapter_bytes(measures)));
+            // The same model without an adapter, if that is here.
+            let of_model = |other: &&Member<'_>| {
+                let of = |member: &Member<'_>| Some(member.line.method.finezip()?.model.clone());
+                adapter_bytes(other.measures) == 0 && of(other) == of(member)
+            };
+            let plain = comparison.members.iter().find(of_model);
+            let beyond =
+                plain.and_then(|plain| pays_beyond(plain.measures, measures, line.input.bytes));
+            row.push(beyond.map_or_else(|| "-".into(), bytes_short));
         }
         row.extend(times(line, measures));
         row.push(three_digits(speeds(first, member)));
@@ -218,6 +244,25 @@ pub(crate) fn adapter_bytes(measures: &Measures) -> u64 {
     measures.finezip.as_ref().and_then(|told| told.adapter_bytes).unwrap_or(0)
 }
 
+/// The length of such text from which on an adapter, counted once, makes an archive smaller: where
+/// what it saves of each byte has paid for it. `None` where there is none, or it saves nothing.
+pub(crate) fn pays_beyond(plain: &Measures, adapted: &Measures, text_bytes: u64) -> Option<u64> {
+    let adapter = adapter_bytes(adapted);
+    let saved = plain.archive_bytes.checked_sub(adapted.archive_bytes)?;
+    let is_paid = adapter > 0 && saved > 0;
+    is_paid.then(|| (adapter as f64 * text_bytes as f64 / saved as f64).ceil() as u64)
+}
+
+/// What an archive of ours holds beside the code of its frames: header, description of the model,
+/// index. Known where all of its frames are the model's and their code was measured.
+pub(crate) fn container_bytes(line: &Line) -> Option<u64> {
+    let code = distributions(line)?.payload_bytes;
+    let measures = line.measures()?;
+    let frames = &measures.finezip.as_ref()?.frames;
+    let is_all = frames.keys().all(|method| method == "model");
+    if is_all { measures.archive_bytes.checked_sub(code) } else { None }
+}
+
 /// What the model's distributions are worth, whatever codes under them.
 pub(crate) fn of_distributions(lines: &[&Line]) -> Option<Table> {
     let mut table = Table::new(&[
@@ -230,6 +275,8 @@ pub(crate) fn of_distributions(lines: &[&Line]) -> Option<Table> {
         "ideal bytes",
         "arithmetic coding",
         "overhead, %",
+        "archive",
+        "beside the code",
     ]);
     table.text_columns = 2;
     for (line, measured) in lines.iter().filter_map(|line| Some((line, distributions(line)?))) {
@@ -245,6 +292,8 @@ pub(crate) fn of_distributions(lines: &[&Line]) -> Option<Table> {
             grouped(measured.ideal_bytes.round() as u64),
             grouped(measured.payload_bytes),
             format!("{:+.3}", 100.0 * over),
+            line.measures().map_or_else(|| "-".into(), |measures| grouped(measures.archive_bytes)),
+            container_bytes(line).map_or_else(|| "-".into(), grouped),
         ]);
     }
     (!table.rows.is_empty()).then_some(table)
@@ -279,6 +328,7 @@ pub(crate) fn of_failures(lines: &[&Line]) -> Option<Table> {
 mod tests {
     use super::*;
     use crate::report::tests::line;
+    use crate::run::results::FinezipMeasures;
 
     #[test]
     fn a_failure_takes_no_figure_s_place() {
@@ -288,5 +338,34 @@ mod tests {
         let lines = [failed, peer("a"), peer("b")];
         let table = of_texts(&lines.iter().collect::<Vec<_>>()).unwrap();
         assert_eq!(table.rows, [["zlib-9", "1.000", "1.000"]]);
+    }
+
+    #[test]
+    fn an_adapter_pays_where_what_it_saves_is_its_size() {
+        let of = |archive_bytes, adapter: Option<u64>| {
+            let finezip = FinezipMeasures { adapter_bytes: adapter, ..Default::default() };
+            Measures { archive_bytes, finezip: Some(finezip), ..Measures::default() }
+        };
+        // A tenth of a byte saved of each.
+        assert_eq!(pays_beyond(&of(200, None), &of(100, Some(5_000)), 1_000), Some(50_000));
+        assert_eq!(pays_beyond(&of(200, None), &of(200, Some(5_000)), 1_000), None);
+        assert_eq!(pays_beyond(&of(200, None), &of(300, Some(5_000)), 1_000), None);
+        assert_eq!(pays_beyond(&of(200, None), &of(100, None), 1_000), None);
+    }
+
+    #[test]
+    fn a_time_beside_other_work_is_marked() {
+        let mut line = line(Method::Peer { name: "zlib-9".into() }, "a", 125);
+        line.machine.cores = 2;
+        let times_with = |others_seconds| {
+            let cost = Cost { seconds: 2.0, others_seconds, ..Cost::default() };
+            let measures =
+                Measures { compress: cost, decompress: Some(cost), ..Measures::default() };
+            times(&line, &measures)
+        };
+        for quiet in [None, Some(0.0), Some(0.19)] {
+            assert_eq!(times_with(quiet), ["2.00", "2.00", "0.500", "0.500"]);
+        }
+        assert_eq!(times_with(Some(0.21)), ["~2.00", "~2.00", "~0.500", "~0.500"]);
     }
 }

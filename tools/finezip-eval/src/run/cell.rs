@@ -149,10 +149,12 @@ impl Bench {
             }
         }
         let statistics: Value = serde_json::from_slice(statistics).context("--statistics")?;
-        let seconds = |key: &str| statistics[key].as_f64().unwrap_or(f64::NAN);
-        told.work_seconds = seconds("seconds");
-        told.engine_seconds = seconds("engine_seconds");
-        told.coder_seconds = seconds("coder_seconds");
+        let seconds = |key: &str| {
+            statistics[key].as_f64().with_context(|| format!("--statistics tell no {key}"))
+        };
+        told.work_seconds = seconds("seconds")?;
+        told.engine_seconds = seconds("engine_seconds")?;
+        told.coder_seconds = seconds("coder_seconds")?;
         told.distributions = serde_json::from_value(statistics["measured"].clone())?;
         Ok(told)
     }

@@ -15,6 +15,8 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use wait4::Wait4;
 
+use super::machine;
+
 /// Bytes of a failed process's messages that are kept.
 const MESSAGE_BYTES: usize = 2000;
 
@@ -64,6 +66,9 @@ pub(crate) struct Cost {
     pub(crate) system_seconds: f64,
     /// The most memory it had at a time.
     pub(crate) peak_bytes: u64,
+    /// CPU time that the machine spent on anything else meanwhile, where the system tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) others_seconds: Option<f64>,
 }
 
 /// Runs `job`; its messages go through a file in `folder`.
@@ -86,22 +91,28 @@ pub(crate) fn run(job: &Job, folder: &Path, timeout: Duration) -> Result<Cost> {
         Some(path) => create(path)?.into(),
         None => Stdio::null(),
     });
+    let busy = machine::busy_seconds();
     let begun = Instant::now();
     let mut child = command.spawn().with_context(|| format!("{name} cannot be started"))?;
     let in_time = wait_at_most(&child, timeout)?;
     let seconds = begun.elapsed().as_secs_f64();
     let used = child.wait4().with_context(|| format!("waiting for {name}"))?;
+    let busy = busy.and_then(|before| Some(machine::busy_seconds()? - before));
     if !in_time {
         bail!("{name} took longer than {} s and was ended", timeout.as_secs());
     }
     if !used.status.success() {
         bail!("{name}: {}: {}", used.status, last_messages(&messages));
     }
+    let (user_seconds, system_seconds) =
+        (used.rusage.utime.as_secs_f64(), used.rusage.stime.as_secs_f64());
+    let own = user_seconds + system_seconds;
     Ok(Cost {
         seconds,
-        user_seconds: used.rusage.utime.as_secs_f64(),
-        system_seconds: used.rusage.stime.as_secs_f64(),
+        user_seconds,
+        system_seconds,
         peak_bytes: used.rusage.maxrss,
+        others_seconds: busy.map(|busy| (busy - own).max(0.0)),
     })
 }
 
@@ -163,7 +174,12 @@ mod tests {
         assert!(slept.seconds >= 0.2 && slept.user_seconds < 0.1, "{slept:?}");
         let busy = shell("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done");
         let worked = run(&busy, folder.path(), minute).unwrap();
-        assert!(worked.user_seconds > 0.01 && worked.peak_bytes > 100_000, "{worked:?}");
+        assert!(worked.user_seconds > 0.01, "{worked:?}");
+        // What a process holds is its own peak, and no other's.
+        let large = shell("head -c 300000000 /dev/zero | tail -c 300000000 > /dev/null");
+        let peaks =
+            [&large, &shell("true")].map(|job| run(job, folder.path(), minute).unwrap().peak_bytes);
+        assert!(peaks[0] > 290_000_000 && peaks[1] < 200_000_000, "{peaks:?}");
     }
 
     #[test]

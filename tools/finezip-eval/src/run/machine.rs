@@ -38,6 +38,24 @@ impl Machine {
     }
 }
 
+/// Ticks of the kernel's clocks in a second: what it counts CPU time in for everybody.
+const TICKS: f64 = 100.0;
+
+/// The CPU time that all cores have spent on anything since the machine started, where the system
+/// tells it; time that a hypervisor gave to others is part of it.
+pub(crate) fn busy_seconds() -> Option<f64> {
+    busy_of(&fs::read_to_string("/proc/stat").ok()?)
+}
+
+fn busy_of(stat: &str) -> Option<f64> {
+    // user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user.
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Option<Vec<f64>> =
+        line.split_whitespace().take(8).map(|number| number.parse().ok()).collect();
+    let ticks = ticks.filter(|ticks| ticks.len() == 8)?;
+    Some((ticks.iter().sum::<f64>() - ticks[3] - ticks[4]) / TICKS)
+}
+
 /// The most memory that this process ever had, in bytes, where the system tells it: the kernel
 /// counts it as part of every process that is started from here.
 pub(crate) fn own_peak_bytes() -> Option<u64> {
@@ -50,6 +68,16 @@ pub(crate) fn own_peak_bytes() -> Option<u64> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn idle_time_is_no_busy_time() {
+        let stat = "cpu  300 20 100 5000 7000 1 2 77 9 9\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(busy_of(stat), Some(5.0));
+        assert_eq!(busy_of("cpu  1 2 3\n"), None);
+        assert_eq!(busy_of("intr 5"), None);
+        let before = busy_seconds().unwrap();
+        assert!(before > 0.0 && busy_seconds().unwrap() >= before);
+    }
 
     #[test]
     fn the_peak_is_the_highest_so_far() {

@@ -1,7 +1,7 @@
 //! `finezip-eval run`: works through a grid.
 
 mod cell;
-mod child;
+pub(crate) mod child;
 pub(crate) mod config;
 pub(crate) mod grid;
 mod inputs;
@@ -27,7 +27,7 @@ use config::{CommandLines, Finezip, Method};
 use grid::{Cell, Grid};
 pub(crate) use inputs::{Text, hash_file};
 use machine::Machine;
-use results::{Line, Outcome, Results, Tool, key};
+use results::{Derived, Line, Outcome, Results, Tool, key};
 use training::{Adapters, Trainer};
 
 /// The exit code where something failed and the rest was done.
@@ -167,6 +167,8 @@ impl Session {
                 let begun = Instant::now();
                 line.floor_bytes = machine::own_peak_bytes();
                 line.outcome = self.outcome(cell);
+                line.derived =
+                    line.measures().and_then(|measures| Derived::of(measures, line.input.bytes));
                 line.unix_time =
                     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
                 results.add(&line)?;
@@ -235,6 +237,7 @@ impl Session {
             floor_bytes: None,
             unix_time: 0,
             outcome: Outcome::Failed { error: String::new() },
+            derived: None,
         }))
     }
 

@@ -8,13 +8,21 @@ use std::fs;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use liblzma::stream::{Check, PRESET_EXTREME, Stream};
 
 use crate::args::{Direction, PeerArguments};
 
-/// Memory of the PPMd model, which is filled as far as the text needs.
-const PPMD_BYTES: u32 = 256 << 20;
+/// Memory of the PPMd model, as powers of two: as 7-Zip's for long texts, for short ones what they
+/// can fill, since all of it is made ready at the start.
+const PPMD_BITS: std::ops::RangeInclusive<u32> = 20..=28;
+
+/// The memory for a text, as a power of two, which the archive begins with.
+fn ppmd_bits(text_bytes: usize) -> u8 {
+    // 32 bytes of model for each of text are more than it fills.
+    let bits = (text_bytes as u64 * 32).max(1).next_power_of_two().trailing_zeros();
+    bits.clamp(*PPMD_BITS.start(), *PPMD_BITS.end()) as u8
+}
 
 /// The window of `zstd --ultra --long` on the command line.
 const LONG_WINDOW_LOG: u32 = 27;
@@ -129,7 +137,9 @@ impl Peer {
                 brotli::BrotliCompress(&mut &*text, &mut archive, &params)?;
             }
             Self::Ppmd { order } => {
-                let mut encoder = ppmd_rust::Ppmd7Encoder::new(archive, order, PPMD_BYTES)?;
+                let bits = ppmd_bits(text.len());
+                archive.push(bits);
+                let mut encoder = ppmd_rust::Ppmd7Encoder::new(archive, order, 1 << bits)?;
                 encoder.write_all(text)?;
                 archive = encoder.finish(true)?;
             }
@@ -158,7 +168,9 @@ impl Peer {
                 brotli::BrotliDecompress(&mut &*archive, &mut text)?;
             }
             Self::Ppmd { order } => {
-                ppmd_rust::Ppmd7Decoder::new(archive, order, PPMD_BYTES)?.read_to_end(&mut text)?;
+                let (&bits, archive) = archive.split_first().context("an empty archive")?;
+                ensure!(PPMD_BITS.contains(&u32::from(bits)), "memory of 2^{bits} bytes");
+                ppmd_rust::Ppmd7Decoder::new(archive, order, 1 << bits)?.read_to_end(&mut text)?;
             }
         }
         Ok(text)

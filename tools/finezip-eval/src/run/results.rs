@@ -50,6 +50,53 @@ pub(crate) struct Line {
     pub(crate) unix_time: u64,
     /// What came of it.
     pub(crate) outcome: Outcome,
+    /// What follows from that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) derived: Option<Derived>,
+}
+
+/// What follows from length and measures: the report reckons it anew, other readers need not.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Derived {
+    /// Bits of archive a byte of text.
+    pub(crate) bits_per_byte: f64,
+    /// Archive by text.
+    pub(crate) ratio: f64,
+    /// Bytes of text a second, starting and opening the model included.
+    pub(crate) compress_bytes_per_second: f64,
+    /// The same of the way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) decompress_bytes_per_second: Option<f64>,
+    /// Tokens of the model a second of compressing, without its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tokens_per_second: Option<f64>,
+    /// What arithmetic coding takes beyond the ideal code length, as a part of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) coder_overhead: Option<f64>,
+}
+
+impl Derived {
+    /// Of a text of so many bytes; of an empty one nothing follows.
+    pub(crate) fn of(measures: &Measures, text_bytes: u64) -> Option<Self> {
+        if text_bytes == 0 {
+            return None;
+        }
+        let bytes = text_bytes as f64;
+        let ratio = measures.archive_bytes as f64 / bytes;
+        let rate = |cost: &Cost| bytes / cost.seconds.max(1e-9);
+        let told = measures.finezip.as_ref();
+        let tokens = told.filter(|told| told.tokens > 0 && told.work_seconds > 0.0);
+        let measured = told.and_then(|told| told.distributions.as_ref());
+        let measured = measured.filter(|measured| measured.ideal_bytes > 0.0);
+        Some(Self {
+            bits_per_byte: 8.0 * ratio,
+            ratio,
+            compress_bytes_per_second: rate(&measures.compress),
+            decompress_bytes_per_second: measures.decompress.as_ref().map(rate),
+            tokens_per_second: tokens.map(|told| told.tokens as f64 / told.work_seconds),
+            coder_overhead: measured.map(|it| it.payload_bytes as f64 / it.ideal_bytes - 1.0),
+        })
+    }
 }
 
 /// What came of a cell.
@@ -224,7 +271,34 @@ mod tests {
             floor_bytes: None,
             unix_time: 5,
             outcome: Outcome::Failed { error: error.into() },
+            derived: None,
         }
+    }
+
+    #[test]
+    fn what_follows_is_told() {
+        let cost = Cost { seconds: 2.0, ..Cost::default() };
+        let distributions =
+            Distributions { ideal_bytes: 100.0, payload_bytes: 101, ..Distributions::default() };
+        let finezip = FinezipMeasures {
+            tokens: 300,
+            work_seconds: 1.5,
+            distributions: Some(distributions),
+            ..FinezipMeasures::default()
+        };
+        let measures = Measures {
+            archive_bytes: 125,
+            compress: cost,
+            finezip: Some(finezip),
+            ..Measures::default()
+        };
+        let derived = Derived::of(&measures, 1000).unwrap();
+        assert_eq!((derived.bits_per_byte, derived.ratio), (1.0, 0.125));
+        assert_eq!(derived.compress_bytes_per_second, 500.0);
+        assert_eq!(derived.decompress_bytes_per_second, None);
+        assert_eq!(derived.tokens_per_second, Some(200.0));
+        assert!((derived.coder_overhead.unwrap() - 0.01).abs() < 1e-12);
+        assert_eq!(Derived::of(&measures, 0), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use super::child::{self, Job};
-use super::config::Method;
+use super::config::{Method, is_path};
 use super::grid::{Cell, Grid, Training};
 use super::inputs;
 use super::say;
@@ -66,6 +66,11 @@ impl Trainer<'_> {
         }
         let settings = training.arguments();
         identity.update(settings.join("\n"));
+        // Another program may make another adapter, and so may another model of one path.
+        identity.update(inputs::hash_file(&self.program).unwrap_or_default().0);
+        if is_path(&training.model) {
+            identity.update(inputs::hash_path(Path::new(&training.model))?);
+        }
         let folder = self.runs.join(&hex(&identity.finalize())[..16]);
         let run = folder.join(name);
         let adapter = run.join("adapter");

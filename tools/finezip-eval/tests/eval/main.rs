@@ -368,6 +368,12 @@ fn packages_become_a_test_set() {
     fs::remove_dir_all(sandbox.path("packages")).unwrap();
     let ran = sandbox.run(&[&fetch[..], &["--only", "good"]].concat());
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    // A text of somebody's own under that name is neither replaced nor passed over in silence.
+    sandbox.write("set/good", "mine");
+    let ran = sandbox.run(&[&fetch[..], &["--only", "good"]].concat());
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(ran.stderr.contains("set/good is another text"), "{}", ran.stderr);
+    assert_eq!(sandbox.read("set/good"), b"mine");
 }
 
 /// The report of results that never change; `FINEZIP_BLESS=1` writes the golden file anew.
