@@ -252,6 +252,12 @@ fn run(
     }
     let out = SharedMatrix::new(out, weights.channels());
     let job = Int8Job { x, weights, out, add, maxima };
+    #[cfg(target_arch = "x86_64")]
+    let pairs = match context.isa().kind() {
+        // SAFETY: the kind proves the instructions.
+        Kind::Avx2 => unsafe { avx2::widened(x) },
+        _ => Vec::new(),
+    };
     let step = panels_a_step(context, x.rows());
     let steps = weights.panels().div_ceil(step);
     context.for_each_range(steps, |range| {
@@ -260,7 +266,7 @@ fn run(
             Kind::Scalar => scalar::gemm_int8(&job, panels),
             // SAFETY: the kind proves the instructions; ranges are disjoint.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => unsafe { avx2::gemm_int8(&job, panels) },
+            Kind::Avx2 => unsafe { avx2::gemm_int8(&job, &pairs, panels) },
             // SAFETY: the kind proves the instructions; ranges are disjoint.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Vnni => unsafe { avx512::gemm_int8(&job, panels) },
