@@ -1,9 +1,10 @@
 //! AVX2: products of 16-bit pairs (`vpmaddwd`), which cannot saturate.
 //!
 //! AVX2's own multiply-add of bytes (`vpmaddubsw`) cuts sums of two products at 16 bits, so that
-//! its result would depend on the values. Here the even and the odd bytes of 32 packed bytes are
-//! widened to 16 bits, and each is multiplied with a pair of activations, widened beforehand: one
-//! instruction gives eight columns' sums of two products in 32 bits.
+//! with bytes up to 255 its result would depend on the values. Here the even and the odd bytes of
+//! 32 packed bytes are widened to 16 bits, and each is multiplied with a pair of activations,
+//! widened beforehand: one instruction gives eight columns' sums of two products in 32 bits. Values
+//! of 4 bits are too small to be cut, so `int4` does multiply bytes.
 
 mod hadamard;
 mod int4;
