@@ -217,6 +217,32 @@ fn a_query_that_is_not_finite_shows_in_its_head_alone() {
     assert!(out[16..].iter().all(|y| (y - 1.0).abs() < 1e-4));
 }
 
+/// A score that is not a number shows in its head whatever its sign: processors differ in the sign
+/// of the NaN that they make.
+#[test]
+fn a_score_that_is_not_a_number_shows_with_either_sign() {
+    for isa in Isa::available() {
+        for scale in [f32::NAN, -f32::NAN] {
+            let context = Context::new(isa, 1).unwrap();
+            let mut cache = KvCache::new(1, 2, 16, 16).unwrap();
+            let row = vec![1.0; 3 * 32];
+            let rows = StridedRows::new(&row, 32, 0, 32);
+            let places = [0, 1, 2].map(|slot| KvSlot { lane: 0, slot });
+            cache.store(&context, &places, rows, rows);
+            cache.scales_mut(0, 0).0[1] = scale;
+            let queries =
+                Queries { rows, sink_rows: None, scale: 1.0, precision: QueryPrecision::Eight };
+            let none = Segment::default();
+            let segments = [Segment { start: 0, length: 3, sink: false }, none, none];
+            let mut out = vec![0.0; 32];
+            attention(&context, &cache, &[AttentionItem { lane: 0, segments }], queries, &mut out);
+            let sign = scale.is_sign_negative();
+            assert!(out[..16].iter().all(|y| y.is_nan()), "{isa}, negative: {sign}");
+            assert!(out[16..].iter().all(|y| (y - 1.0).abs() < 1e-4), "{isa}, negative: {sign}");
+        }
+    }
+}
+
 #[test]
 fn powers_are_close() {
     for i in 0..=125_000 {
