@@ -30,12 +30,13 @@ const MAGIC: &[u8; 8] = b"FZWEIGHT";
 /// Version of the layout.
 const LAYOUT_VERSION: u32 = 1;
 /// The code that decides what folded weights are, beside [`finezip_models::WEIGHT_SOURCES`].
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     finezip_lora::adapter::MERGE_SOURCE,
     include_str!("fold/columns.rs"),
     include_str!("fold/hadamard.rs"),
     include_str!("fold/int4.rs"),
     include_str!("fold/int8.rs"),
+    include_str!("fold/mod.rs"),
     include_str!("fold/rotation.rs"),
     include_str!("fold/tensors.rs"),
     include_str!("kernels/int4.rs"),
@@ -379,6 +380,26 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+        entries.flat_map(below).collect()
+    }
+
+    /// A file of folding that is left out would let a build take weights that another one folded.
+    #[test]
+    fn every_file_that_folds_is_among_the_sources() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fold");
+        let files = files(&folder);
+        assert!(files.len() > 5, "{files:?}");
+        for file in files {
+            // Weights of the precision `f32` are not kept.
+            let expected = !file.ends_with("plain.rs");
+            let text = fs::read_to_string(&file).unwrap();
+            assert_eq!(SOURCES.contains(&&*text), expected, "{}", file.display());
+        }
+    }
 
     #[test]
     fn what_was_not_read_for_the_longest_time_makes_room() {
