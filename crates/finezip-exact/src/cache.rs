@@ -30,12 +30,13 @@ const MAGIC: &[u8; 8] = b"FZWEIGHT";
 /// Version of the layout.
 const LAYOUT_VERSION: u32 = 1;
 /// The code that decides what folded weights are, beside [`finezip_models::WEIGHT_SOURCES`].
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     finezip_lora::adapter::MERGE_SOURCE,
     include_str!("fold/columns.rs"),
     include_str!("fold/hadamard.rs"),
     include_str!("fold/int4.rs"),
     include_str!("fold/int8.rs"),
+    include_str!("fold/mod.rs"),
     include_str!("fold/rotation.rs"),
     include_str!("fold/tensors.rs"),
     include_str!("kernels/int4.rs"),
@@ -45,12 +46,14 @@ const SOURCES: [&str; 10] = [
 /// Names of unfinished files, which nobody else gives to files in this folder.
 const PARTIAL_PREFIX: &str = ".weights-";
 const PARTIAL_SUFFIX: &str = ".partial";
-/// How files that are finished end.
-const SUFFIX: &str = ".fzw";
+/// The extension of files that are finished.
+const EXTENSION: &str = "fzw";
 /// Bytes of files that are kept: every build and every adapter has its own.
 const MOST_BYTES: u64 = 8 << 30;
-/// Magic, key, length, checksum.
-const HEADER_BYTES: usize = 8 + 32 + 8 + 8;
+/// Magic, key, length: what is known before the content is read.
+const KNOWN_BYTES: usize = 8 + 32 + 8;
+/// What is known, and the checksum.
+const HEADER_BYTES: usize = KNOWN_BYTES + 8;
 /// Values that are turned into bytes at a time.
 const CHUNK: usize = 1 << 14;
 
@@ -105,29 +108,47 @@ impl CacheFile {
 
     /// Where it stands.
     pub(crate) fn path(&self) -> PathBuf {
-        self.folder.join(format!("{}{SUFFIX}", Fingerprint(self.key)))
+        self.folder.join(format!("{}.{EXTENSION}", Fingerprint(self.key)))
     }
 
     /// The weights, if the file is there and whole.
     pub(crate) fn read(&self, config: &ModelConfig, precision: Precision) -> Option<Weights> {
-        let mut file = File::open(self.path()).ok()?;
+        let mut file = open_to_note(&self.path()).ok()?;
         let mut header = [0; HEADER_BYTES];
         file.read_exact(&mut header).ok()?;
         let length = file.metadata().ok()?.len().checked_sub(HEADER_BYTES as u64)?;
+        if header[..KNOWN_BYTES] != self.header(length, 0)[..KNOWN_BYTES] {
+            return None;
+        }
         let mut reader = Reader { file, hasher: Xxh3::new(), bytes: Vec::new(), left: length };
         let weights = reader.weights(config, precision)?;
-        let expected = self.header(length, reader.hasher.digest());
+        if reader.left != 0 || header != self.header(length, reader.hasher.digest()) {
+            return None;
+        }
         // When it was read last decides how long it stays; where that cannot be noted, it goes
         // earlier.
         let _ = reader.file.set_modified(SystemTime::now());
-        (reader.left == 0 && header == expected).then_some(weights)
+        Some(weights)
     }
 
-    /// Writes the weights.
+    /// Writes the weights. Where the disk is full, that is tried once more when files that were not
+    /// read for the longest time have made room.
     pub(crate) fn write(&self, weights: &Weights) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         // What killed processes have left, whatever model it was to be.
         partial::remove_abandoned(&self.folder, PARTIAL_PREFIX, PARTIAL_SUFFIX);
+        match self.write_aside(weights) {
+            Err(error) if is_full(&error) && self.give_back(content_bytes(weights)?) => {
+                self.write_aside(weights)?;
+            }
+            written => written?,
+        }
+        self.make_room(MOST_BYTES);
+        Ok(())
+    }
+
+    /// Writes a file of another name and gives it its own when it is whole.
+    fn write_aside(&self, weights: &Weights) -> io::Result<()> {
         let name = format!(
             "{PARTIAL_PREFIX}{}-{}{PARTIAL_SUFFIX}",
             Fingerprint(self.key),
@@ -145,21 +166,19 @@ impl CacheFile {
         if renamed.is_err() {
             // The error that matters is the first one.
             let _ = fs::remove_file(&temporary);
-        } else {
-            self.make_room(MOST_BYTES);
         }
         renamed
     }
 
-    /// Removes the files that were not read for the longest time, beyond `most_bytes` and never
-    /// this one. Whoever has one open keeps it; what cannot be removed stays.
-    fn make_room(&self, most_bytes: u64) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+    /// The other finished files of the folder, the one that was read last first: when, bytes,
+    /// path.
+    fn others(&self) -> Vec<(SystemTime, u64, PathBuf)> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         let own = self.path();
         let mut files: Vec<_> = entries
             .filter_map(|entry| {
                 let path = entry.ok()?.path();
-                let finished = path.to_str()?.ends_with(SUFFIX);
+                let finished = path.extension().is_some_and(|extension| extension == EXTENSION);
                 let metadata = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
                 (finished && path != own).then_some((
                     metadata.modified().ok()?,
@@ -169,13 +188,31 @@ impl CacheFile {
             })
             .collect();
         files.sort_by_key(|(read, ..)| Reverse(*read));
-        let mut kept = fs::metadata(&own).map_or(0, |metadata| metadata.len());
-        for (_, bytes, path) in files {
+        files
+    }
+
+    /// Removes the files that were not read for the longest time, beyond `most_bytes` and never
+    /// this one. Whoever has one open keeps it; what cannot be removed stays.
+    fn make_room(&self, most_bytes: u64) {
+        let mut kept = fs::metadata(self.path()).map_or(0, |metadata| metadata.len());
+        for (_, bytes, path) in self.others() {
             kept = kept.saturating_add(bytes);
             if kept > most_bytes {
                 let _ = fs::remove_file(path);
             }
         }
+    }
+
+    /// Removes the files that were not read for the longest time, and never this one, until so many
+    /// bytes are free again. False if nothing could be removed.
+    fn give_back(&self, bytes: u64) -> bool {
+        let mut given = 0u64;
+        for (_, length, path) in self.others().into_iter().rev() {
+            if given < bytes && fs::remove_file(path).is_ok() {
+                given = given.saturating_add(length);
+            }
+        }
+        given > 0
     }
 
     fn write_to(&self, file: &File, weights: &Weights) -> io::Result<()> {
@@ -199,14 +236,32 @@ impl CacheFile {
     }
 }
 
+/// Opens a file for reading such that its times can be set. Windows asks for the right to write
+/// then, which a folder that is kept by somebody else does not give.
+fn open_to_note(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).open(path).or_else(|_| File::open(path))
+}
+
+/// Whether a disk, or the part of it that the user may take, is full.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Bytes that the weights take in a file, without its header.
+fn content_bytes(weights: &Weights) -> io::Result<u64> {
+    let mut writer = Writer { file: io::sink(), hasher: Xxh3::new(), length: 0 };
+    writer.weights(weights)?;
+    Ok(writer.length)
+}
+
 /// Writes arrays and sums them up.
-struct Writer<'f> {
-    file: BufWriter<&'f File>,
+struct Writer<W> {
+    file: W,
     hasher: Xxh3,
     length: u64,
 }
 
-impl Writer<'_> {
+impl<W: Write> Writer<W> {
     fn weights(&mut self, weights: &Weights) -> io::Result<()> {
         match &weights.embedding {
             Embedding::Int16 { values, scales } => {
@@ -380,6 +435,26 @@ mod tests {
 
     use super::*;
 
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+        entries.flat_map(below).collect()
+    }
+
+    /// A file of folding that is left out would let a build take weights that another one folded.
+    #[test]
+    fn every_file_that_folds_is_among_the_sources() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fold");
+        let files = files(&folder);
+        assert!(files.len() > 5, "{files:?}");
+        for file in files {
+            // Weights of the precision `f32` are not kept.
+            let expected = !file.ends_with("plain.rs");
+            let text = fs::read_to_string(&file).unwrap();
+            assert_eq!(SOURCES.contains(&&*text), expected, "{}", file.display());
+        }
+    }
+
     #[test]
     fn what_was_not_read_for_the_longest_time_makes_room() {
         let folder = tempfile::tempdir().unwrap();
@@ -407,5 +482,56 @@ mod tests {
         assert_eq!(left, ["b.fzw", "another"]);
         own.make_room(0);
         assert!(own.path().exists() && !path("b.fzw").exists() && path("another").exists());
+    }
+
+    #[test]
+    fn a_full_disk_gets_back_what_is_needed_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = CacheKey {
+            fingerprint: Fingerprint([2; 32]),
+            adapter: None,
+            precision: Precision::Int4,
+        };
+        let own = CacheFile::new(folder.path(), &key);
+        let path = |name: &str| folder.path().join(name);
+        let files = [("a.fzw", 30), ("b.fzw", 10), ("c.fzw", 20), ("another", 500)];
+        for (name, age) in files {
+            fs::write(path(name), [0; 100]).unwrap();
+            let read = SystemTime::now() - Duration::from_secs(age);
+            File::options().write(true).open(path(name)).unwrap().set_modified(read).unwrap();
+        }
+        fs::write(own.path(), [0; 100]).unwrap();
+        assert!(own.give_back(150));
+        assert!(!path("a.fzw").exists() && !path("c.fzw").exists() && path("b.fzw").exists());
+        assert!(own.give_back(1000));
+        assert!(!own.give_back(1000), "nothing is left to be removed");
+        assert!(own.path().exists() && path("another").exists());
+        for (kind, full) in [
+            (io::ErrorKind::StorageFull, true),
+            (io::ErrorKind::QuotaExceeded, true),
+            (io::ErrorKind::PermissionDenied, false),
+        ] {
+            assert_eq!(is_full(&kind.into()), full, "{kind}");
+        }
+    }
+
+    /// A folder whose name is no UTF-8 is counted as any other.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_whose_name_is_no_text_makes_room_as_well() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join(OsStr::from_bytes(b"weights-\xff"));
+        fs::create_dir(&folder).unwrap();
+        let key = CacheKey {
+            fingerprint: Fingerprint([3; 32]),
+            adapter: None,
+            precision: Precision::Int8,
+        };
+        fs::write(folder.join("old.fzw"), [0; 100]).unwrap();
+        CacheFile::new(&folder, &key).make_room(50);
+        assert!(!folder.join("old.fzw").exists());
     }
 }

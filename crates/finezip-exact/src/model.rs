@@ -56,8 +56,9 @@ impl ExactModel {
     /// them from the cache.
     ///
     /// # Errors
-    /// A checkpoint that cannot be read, weights that are not finite (with the adapter merged), an
-    /// adapter of another model, or sizes that the kernels cannot work on.
+    /// A checkpoint that cannot be read or that is written to meanwhile, weights that are not finite
+    /// (with the adapter merged), an adapter of another model, or sizes that the kernels cannot work
+    /// on.
     pub fn open(checkpoint: &Checkpoint, options: ExactOptions) -> Result<Self> {
         let config = checkpoint.config().clone();
         let precision = options.precision;
@@ -84,6 +85,9 @@ impl ExactModel {
             (Some(weights), _) => (weights, CacheUse::Read),
             (None, cache) => {
                 let weights = fold::fold(checkpoint, adapter, precision, &context)?;
+                // What was written to the file meanwhile would go by the name of what was there
+                // before: no other machine could read the archives, and the cache would keep it.
+                checkpoint.check_unchanged()?;
                 let cache_use = match cache.map(|cache| cache.write(&weights)) {
                     None => CacheUse::None,
                     Some(Ok(())) => CacheUse::Written,

@@ -271,6 +271,25 @@ impl Checkpoint {
         if let Some(fingerprint) = self.fingerprint.get() {
             return Ok(*fingerprint);
         }
+        let fingerprint = self.hash()?;
+        Ok(*self.fingerprint.get_or_init(|| fingerprint))
+    }
+
+    /// Hashes everything once more and compares it with [`Checkpoint::fingerprint`]: what was read
+    /// between the two is then what that names. Files are held open, so that they stay the same
+    /// ones, but somebody may write to them.
+    ///
+    /// # Errors
+    /// [`Error::Changed`], [`Error::Io`].
+    pub fn check_unchanged(&self) -> Result<()> {
+        let (expected, found) = (self.fingerprint()?, self.hash()?);
+        match found == expected {
+            true => Ok(()),
+            false => Err(Error::Changed { name: self.name.clone(), expected, found }),
+        }
+    }
+
+    fn hash(&self) -> Result<Fingerprint> {
         let mut hasher = blake3::Hasher::new();
         match &self.origin {
             Origin::Gguf(_) => self.files[0].hash(&mut hasher)?,
@@ -279,8 +298,7 @@ impl Checkpoint {
                 folder.hash(&mut hasher)?;
             }
         }
-        let fingerprint = Fingerprint(*hasher.finalize().as_bytes());
-        Ok(*self.fingerprint.get_or_init(|| fingerprint))
+        Ok(Fingerprint(*hasher.finalize().as_bytes()))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use finezip_core::Fingerprint;
+
 /// The result of anything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -73,6 +75,20 @@ pub enum Error {
         expected: Vec<usize>,
         /// The shape in the file, rows first.
         found: Vec<usize>,
+    },
+
+    /// A model was written to while it was read: its weights are not those that its hash names.
+    #[error(
+        "{name}: changed while it was opened: expected the hash {expected}, found {found}; open it \
+         again when it is whole"
+    )]
+    Changed {
+        /// The checkpoint's name.
+        name: String,
+        /// The fingerprint before its weights were read.
+        expected: Fingerprint,
+        /// The fingerprint after that.
+        found: Fingerprint,
     },
 
     /// A number of bytes or values does not fit a tensor's type.

@@ -52,21 +52,24 @@ impl AlignedBytes {
 
     /// Moves buffers into one piece of memory, one after the other: pieces of a few hundred
     /// kilobytes are too small for huge pages, all of a model's are not.
+    ///
+    /// Each is freed as soon as it is copied, and the new memory takes pages only as they are
+    /// written, so that the peak is what all of them take and the largest once more.
     pub(super) fn gather(buffers: &mut [&mut Self]) {
         let count = buffers.iter().map(|buffer| buffer.length.div_ceil(LINE)).sum();
         let mut lines = lines_for(count);
-        let starts: Vec<usize> = buffers
-            .iter()
+        let places: Vec<(usize, usize)> = buffers
+            .iter_mut()
             .map(|buffer| {
+                let Self { memory, first, length } = std::mem::take(&mut **buffer);
                 let start = lines.len();
-                let end = buffer.first + buffer.length.div_ceil(LINE);
-                lines.extend_from_slice(&buffer.memory[buffer.first..end]);
-                start
+                lines.extend_from_slice(&memory[first..first + length.div_ceil(LINE)]);
+                (start, length)
             })
             .collect();
         let memory = Arc::new(lines);
-        for (buffer, first) in buffers.iter_mut().zip(starts) {
-            (buffer.memory, buffer.first) = (Arc::clone(&memory), first);
+        for (buffer, (first, length)) in buffers.iter_mut().zip(places) {
+            **buffer = Self { memory: Arc::clone(&memory), first, length };
         }
     }
 

@@ -339,23 +339,34 @@ mod tests {
     use crate::kernels::context::TEST_THREADS;
     use proptest::prelude::*;
 
+    fn random(seed: usize) -> impl Fn(usize) -> usize {
+        move |i| (i + seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33
+    }
+
     fn check(rows: usize, channels: usize, blocks: usize, seed: usize) {
-        let random = |i: usize| (i + seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+        let random = random(seed);
         let depth = blocks * BLOCK;
         let x: Vec<f32> =
             (0..rows * depth).map(|i| (random(i) % 2001) as f32 / 100.0 - 10.0).collect();
         let values: Vec<u8> = (0..channels * depth).map(|i| (random(i + 5) % 16) as u8).collect();
+        check_values([rows, channels, blocks], &x, &values, seed);
+    }
+
+    /// Holds every instruction set and thread count against the definition.
+    fn check_values(shape: [usize; 3], x: &[f32], values: &[u8], seed: usize) {
+        let ([rows, channels, blocks], random) = (shape, random(seed));
+        let depth = blocks * BLOCK;
         // Exponents from the smallest (subnormal) to 2^0.
         let half = |i: usize| ((random(i) % 0x3c00) | (random(i + 9) % 2) << 15) as u16;
         let scales: Vec<u16> = (0..channels * blocks).map(|i| half(i + 7)).collect();
         let minima: Vec<u16> = (0..channels * blocks).map(|i| half(i + 11)).collect();
-        let weights = Int4Weights::pack(channels, depth, &values, &scales, &minima).unwrap();
+        let weights = Int4Weights::pack(channels, depth, values, &scales, &minima).unwrap();
         let again = Int4Weights::from_parts(channels, depth, weights.packed()).unwrap();
         let before: Vec<f32> = (0..rows * channels).map(|i| random(i) as f32).collect();
 
         let scalar = Context::new(Isa::scalar(), 1).unwrap();
         let mut quantized = QuantizedBlocks::new();
-        quantized.quantize(&scalar, &x, rows, depth).unwrap();
+        quantized.quantize(&scalar, x, rows, depth).unwrap();
         let mut expected = Vec::new();
         for row in 0..rows {
             for channel in 0..channels {
@@ -381,7 +392,7 @@ mod tests {
             for &threads in TEST_THREADS {
                 let context = Context::new(isa, threads).unwrap();
                 let mut quantized = QuantizedBlocks::new();
-                quantized.quantize(&context, &x, rows, depth).unwrap();
+                quantized.quantize(&context, x, rows, depth).unwrap();
                 let mut out = vec![f32::NAN; rows * channels];
                 gemm_int4(&context, &quantized, &again, &mut out);
                 let same = |(a, b): (&f32, f32)| a.to_bits() == b.to_bits();
@@ -399,6 +410,29 @@ mod tests {
         for rows in (0..=9).chain([16, 17, 33]) {
             for (channels, blocks) in [(1, 1), (16, 2), (37, 3), (5, 0)] {
                 check(rows, channels, blocks, rows);
+            }
+        }
+    }
+
+    /// The largest magnitudes that activations and values have: no sum of them is cut on its way.
+    #[test]
+    fn extremes_are_exact() {
+        let (channels, blocks) = (17, 3);
+        for rows in 1..=4 {
+            // All 127, all -127, and both by turns: from value to value, from half to half.
+            for period in [0, 1, 16] {
+                for sign in [1.0f32, -1.0] {
+                    let turn =
+                        |i: usize| if period > 0 && i / period % 2 == 1 { -sign } else { sign };
+                    let x: Vec<f32> = (0..rows * blocks * BLOCK).map(|i| 3.7 * turn(i)).collect();
+                    let mut quantized = QuantizedBlocks::new();
+                    let context = Context::new(Isa::scalar(), 1).unwrap();
+                    quantized.quantize(&context, &x, rows, blocks * BLOCK).unwrap();
+                    let integers = quantized.values(rows - 1).iter().map(|&byte| byte as i8);
+                    assert!(integers.zip(0..).all(|(q, i)| f32::from(q) == 127.0 * turn(i)));
+                    let values = vec![15u8; channels * blocks * BLOCK];
+                    check_values([rows, channels, blocks], &x, &values, rows);
+                }
             }
         }
     }

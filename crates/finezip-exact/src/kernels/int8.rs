@@ -252,7 +252,13 @@ fn run(
     }
     let out = SharedMatrix::new(out, weights.channels());
     let job = Int8Job { x, weights, out, add, maxima };
-    let step = panels_together(x.rows());
+    #[cfg(target_arch = "x86_64")]
+    let pairs = match context.isa().kind() {
+        // SAFETY: the kind proves the instructions.
+        Kind::Avx2 => unsafe { avx2::widened(x) },
+        _ => Vec::new(),
+    };
+    let step = panels_a_step(context, x.rows());
     let steps = weights.panels().div_ceil(step);
     context.for_each_range(steps, |range| {
         let panels = range.start * step..(range.end * step).min(weights.panels());
@@ -260,7 +266,7 @@ fn run(
             Kind::Scalar => scalar::gemm_int8(&job, panels),
             // SAFETY: the kind proves the instructions; ranges are disjoint.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => unsafe { avx2::gemm_int8(&job, panels) },
+            Kind::Avx2 => unsafe { avx2::gemm_int8(&job, &pairs, panels) },
             // SAFETY: the kind proves the instructions; ranges are disjoint.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Vnni => unsafe { avx512::gemm_int8(&job, panels) },
@@ -268,14 +274,27 @@ fn run(
     });
 }
 
-/// How many panels a kernel takes at a time, so that tasks are cut at its tiles: three where tiles
-/// have up to eight rows, four where they have up to six.
+/// Where tasks may be cut: between any two panels where the kernel takes them one at a time, for a
+/// matrix of few panels does not divide evenly among threads otherwise.
+fn panels_a_step(context: &Context, rows: usize) -> usize {
+    let _ = rows;
+    match context.isa().kind() {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512Vnni if rows > avx512::STREAMED_ROWS => panels_together(rows),
+        _ => 1,
+    }
+}
+
+/// How many panels AVX-512's kernel takes at a time, so that tasks are cut at its tiles: three
+/// where tiles have up to eight rows, four where they have up to six.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn panels_together(rows: usize) -> usize {
     let tiles = rows.div_ceil(8).max(1);
     if rows.div_ceil(tiles) > 6 { 3 } else { 4 }
 }
 
 /// Cuts rows into the fewest tiles of at most eight, as even as can be.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn tile_rows(rows: usize) -> impl Iterator<Item = Range<usize>> {
     let tiles = rows.div_ceil(8);
     (0..tiles).map(move |tile| tile * rows / tiles..(tile + 1) * rows / tiles)

@@ -231,6 +231,17 @@ impl KvCache {
         true
     }
 
+    /// The scales of a head's keys and values, for tests of what no row can be rounded to.
+    #[cfg(test)]
+    pub(super) fn scales_mut(&mut self, lane: usize, head: usize) -> (&mut [f32], &mut [f32]) {
+        let start = (lane * self.kv_heads + head) * self.slots;
+        let slots = start..start + self.slots;
+        (
+            &mut self.key_scales.as_floats_mut()[slots.clone()],
+            &mut self.value_scales.as_floats_mut()[slots],
+        )
+    }
+
     /// What one head of one lane holds.
     pub(super) fn head(&self, lane: usize, head: usize) -> KvHead<'_> {
         let start = (lane * self.kv_heads + head) * self.slots;

@@ -29,14 +29,17 @@ pub(super) unsafe fn finish(job: &Int8Job<'_>, row: usize, panel: usize, sums: [
     let (scale, surplus) = (job.x.scales()[row], OFFSET.wrapping_mul(job.x.sums()[row]));
     // SAFETY: the caller's promise; this is the only segment taken.
     let out = unsafe { job.out.segment(row, channels.start, channels.len()) };
-    let mut maximum = i32::MIN;
     for ((out, sum), channel_scale) in out.iter_mut().zip(sums).zip(scales) {
         let product = (sum.wrapping_sub(surplus) as f32 * scale) * channel_scale;
         *out = if job.add { *out + product } else { product };
-        maximum = maximum.max(order_key(*out));
     }
     if let Some(maxima) = job.maxima {
-        maxima[row].fetch_max(maximum, Ordering::Relaxed);
+        let maximum = out.iter().fold(i32::MIN, |maximum, &y| maximum.max(order_key(y)));
+        // Few panels raise a row's maximum, and an attempt to raise it locks a line of the cache
+        // that all threads share. What is read here may be old: that costs an attempt in vain.
+        if maximum > maxima[row].load(Ordering::Relaxed) {
+            maxima[row].fetch_max(maximum, Ordering::Relaxed);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use finezip_models::{Architecture, Checkpoint, ModelConfig};
 use crate::families::{FAMILIES, checkpoint, fixed, logits_alone, rolling, tokens};
 
 /// An adapter of every linear in layer 0 and of some in layer 1.
-fn adapter(config: &ModelConfig, size: f32, use_rslora: bool) -> Adapter {
+pub(crate) fn adapter(config: &ModelConfig, size: f32, use_rslora: bool) -> Adapter {
     let mut state = 1_u32;
     let mut value = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use finezip_exact::{CacheUse, ExactModel, ExactOptions, Precision};
+use finezip_exact::{CacheUse, Error, ExactModel, ExactOptions, Precision};
 use finezip_models::Checkpoint;
+use finezip_models::seeded::SeededModel;
 
-use crate::families::{FAMILIES, checkpoint, fixed, logits_alone, tokens};
+use crate::families::{FAMILIES, checkpoint, fixed, logits_alone, seeded, tokens};
 
 fn open(checkpoint: &Checkpoint, folder: &std::path::Path, precision: Precision) -> ExactModel {
     let cache_dir = Some(folder.to_owned());
@@ -48,6 +49,32 @@ fn weights_come_back_and_damage_is_folded_again() {
             }
         }
     }
+}
+
+/// Another model of the same shape, copied over the file while it is opened: its weights must not
+/// go by the name of what was there before, now or in the cache.
+#[test]
+fn a_file_that_is_written_to_meanwhile_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let path = folder.path().join("model.gguf");
+    let first = seeded(FAMILIES[0]);
+    let second = SeededModel { seed: first.seed + 1, ..first.clone() };
+    for precision in Precision::ALL {
+        fs::write(&path, first.to_gguf().unwrap()).unwrap();
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        checkpoint.fingerprint().unwrap();
+        fs::write(&path, second.to_gguf().unwrap()).unwrap();
+        let cache_dir = Some(cache.clone());
+        let options = ExactOptions { precision, threads: 1, cache_dir, ..Default::default() };
+        let error = ExactModel::open(&checkpoint, options).unwrap_err();
+        let changed = matches!(error, Error::Checkpoint(finezip_models::Error::Changed { .. }));
+        assert!(changed, "{precision}: {error}");
+        assert!(!cache.exists() || files(&cache).is_empty(), "{precision}");
+    }
+    // What is there now is a model like any other.
+    let model = open(&Checkpoint::open(&path).unwrap(), &cache, Precision::Int8);
+    assert_eq!(*model.cache_use(), CacheUse::Written);
 }
 
 #[test]

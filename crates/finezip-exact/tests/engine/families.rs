@@ -11,9 +11,9 @@ pub(crate) const FAMILIES: [Architecture; 4] =
 
 /// A model whose widths reach the parts that real ones do: a rotation with a dense factor, the
 /// online Hadamard blocks of queries, keys and the feed-forward part, grouped queries, a layer that sees all among layers that slide.
-pub(crate) fn checkpoint(architecture: Architecture) -> Checkpoint {
+pub(crate) fn seeded(architecture: Architecture) -> SeededModel {
     let gemma = architecture == Architecture::Gemma3;
-    let model = SeededModel {
+    SeededModel {
         architecture,
         hidden_size: if gemma { 160 } else { 96 },
         layers: if gemma { 6 } else { 2 },
@@ -25,8 +25,12 @@ pub(crate) fn checkpoint(architecture: Architecture) -> Checkpoint {
         tied_embeddings: architecture != Architecture::Qwen3,
         weight_type: GgmlType::F32,
         ..SeededModel::default()
-    };
-    model.checkpoint().expect("a seeded model")
+    }
+}
+
+/// The model of [`seeded`].
+pub(crate) fn checkpoint(architecture: Architecture) -> Checkpoint {
+    seeded(architecture).checkpoint().expect("a seeded model")
 }
 
 /// The model with one thread and the best instruction set.

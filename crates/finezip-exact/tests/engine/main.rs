@@ -9,3 +9,4 @@ mod invariance;
 mod no_library_functions;
 mod oracle;
 mod refusals;
+mod stored_types;

@@ -64,6 +64,38 @@ fn a_folder_reads_as_the_gguf_file_of_the_same_weights() {
     }
 }
 
+/// A file that is written to in place stays the same file, and no longer holds what its hash says.
+#[test]
+fn a_change_after_the_hash_was_taken_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = [1, 2].map(|seed| SeededModel { seed, ..SeededModel::default() });
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, models[0].to_gguf().unwrap()).unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let expected = checkpoint.fingerprint().unwrap();
+    checkpoint.check_unchanged().unwrap();
+    std::fs::write(&path, models[1].to_gguf().unwrap()).unwrap();
+    let found = Checkpoint::open(&path).unwrap().fingerprint().unwrap();
+    match checkpoint.check_unchanged() {
+        Err(Error::Changed { name, expected: before, found: after }) => {
+            assert_eq!((&*name, before, after), ("model", expected, found));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Not even its length is the same.
+    std::fs::write(&path, b"GGUF").unwrap();
+    assert!(matches!(checkpoint.check_unchanged(), Err(Error::Io { .. })));
+
+    write_folder(folder.path(), &models[0].checkpoint().unwrap(), 1);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    checkpoint.check_unchanged().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(checkpoint.check_unchanged(), Err(Error::Changed { .. })));
+}
+
 #[test]
 fn gemma_gains_in_a_folder_get_the_one_they_lack() {
     let seeded = SeededModel { architecture: Architecture::Gemma3, ..SeededModel::default() };

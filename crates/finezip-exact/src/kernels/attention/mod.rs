@@ -17,9 +17,10 @@
 //!    `L = sum of low * V[s]`, exact `i32`.
 //! 7. `out = (f32(H) * 256 + f32(L)) * ((b / 32639) / (f32(D) * 2^-20))`.
 //!
-//! All roundings are half to even, all operations `f32`. If a query, a scale or `b` is not finite,
-//! the whole head's output is NaN. Fifteen bits for the weights keep what they add far below the
-//! rounding of 8-bit values; they cost two multiply-adds of bytes for each product.
+//! All roundings are half to even, all operations `f32`. If a query, a scale, the largest score or
+//! `b` is not finite, the whole head's output is NaN; a score that is NaN counts as the largest.
+//! Fifteen bits for the weights keep what they add far below the rounding of 8-bit values; they
+//! cost two multiply-adds of bytes for each product.
 //!
 //! `head` runs the steps for one head, `steps` holds their element-wise loops.
 

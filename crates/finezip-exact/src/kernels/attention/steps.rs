@@ -73,9 +73,13 @@ per_isa! {
 }
 
 per_isa! {
-    /// The largest score, as an order key.
+    /// The largest score, as an order key; NaN is above all whatever its sign, of which nothing is
+    /// promised: processors differ in the one that they make.
     pub(super) fn largest_key(scores: &[f32]) -> i32 {
-        scores.iter().fold(i32::MIN, |maximum, &score| maximum.max(order_key(score)))
+        scores.iter().fold(i32::MIN, |maximum, &score| {
+            let key = if score.is_nan() { i32::MAX } else { order_key(score) };
+            maximum.max(key)
+        })
     }
 }
 

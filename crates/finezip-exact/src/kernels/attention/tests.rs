@@ -194,27 +194,142 @@ fn many_slots_do_not_overflow() {
     }
 }
 
+/// One position of four query heads and two heads of the cache, of which something may be broken.
+struct Inputs {
+    context: Context,
+    cache: KvCache,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    query: Vec<f32>,
+    sink_query: Vec<f32>,
+}
+
+impl Inputs {
+    /// Slots that hold something.
+    const STORED: usize = 6;
+    /// Slots that nobody sees: one that is stored, two of its block that are not, and one of a
+    /// block of which nothing is seen.
+    const UNSEEN: [usize; 4] = [3, 6, 15, 20];
+
+    fn new(isa: Isa) -> Self {
+        let mut inputs = Self {
+            context: Context::new(isa, 1).unwrap(),
+            cache: KvCache::new(1, 2, 16, 32).unwrap(),
+            // Above zero, so that the signs of scores are those of queries.
+            keys: scattered(1, Self::STORED * 32).iter().map(|key| key.abs() + 0.5).collect(),
+            values: scattered(2, Self::STORED * 32),
+            query: scattered(3, 64),
+            sink_query: scattered(4, 64),
+        };
+        inputs.store();
+        inputs
+    }
+
+    fn store(&mut self) {
+        let places: Vec<_> = (0..Self::STORED).map(|slot| KvSlot { lane: 0, slot }).collect();
+        let keys = StridedRows::new(&self.keys, 32, 0, 32);
+        let values = StridedRows::new(&self.values, 32, 0, 32);
+        self.cache.store(&self.context, &places, keys, values);
+    }
+
+    /// The four heads' outputs.
+    fn attend(&self, precision: QueryPrecision) -> Vec<f32> {
+        let queries = Queries {
+            rows: StridedRows::new(&self.query, 64, 0, 64),
+            sink_rows: Some(StridedRows::new(&self.sink_query, 64, 0, 64)),
+            scale: 0.07,
+            precision,
+        };
+        let segments = [
+            Segment { start: 0, length: 3, sink: false },
+            Segment { start: 4, length: 2, sink: true },
+            Segment::default(),
+        ];
+        let mut out = vec![0.0; 64];
+        let items = [AttentionItem { lane: 0, segments }];
+        attention(&self.context, &self.cache, &items, queries, &mut out);
+        out
+    }
+}
+
+/// What is broken, how, and the query heads that it shows in.
+type Broken = (&'static str, fn(&mut Inputs), &'static [usize]);
+
+/// A NaN of either sign, for processors differ in the sign of the one that they make.
+const BROKEN: [Broken; 15] = [
+    ("nothing", |_| (), &[]),
+    ("an infinite query", |inputs| inputs.query[3] = f32::INFINITY, &[0]),
+    ("a query of NaN", |inputs| inputs.query[16] = f32::NAN, &[1]),
+    ("a sink query", |inputs| inputs.sink_query[35] = f32::NEG_INFINITY, &[2]),
+    ("scores of infinity", |inputs| inputs.query[48..].fill(3e38), &[3]),
+    ("scores of infinity at sinks", |inputs| inputs.sink_query[..16].fill(3e38), &[0]),
+    (
+        "no score above minus infinity",
+        |inputs| {
+            inputs.query[..16].fill(-3e38);
+            inputs.sink_query[..16].fill(-3e38);
+        },
+        &[0],
+    ),
+    (
+        "an infinite key",
+        |inputs| {
+            inputs.keys[32] = f32::INFINITY;
+            inputs.store();
+        },
+        &[0, 1],
+    ),
+    (
+        "a value of NaN",
+        |inputs| {
+            inputs.values[4 * 32 + 31] = f32::NAN;
+            inputs.store();
+        },
+        &[2, 3],
+    ),
+    ("a key's scale", |inputs| inputs.cache.scales_mut(0, 0).0[2] = f32::NAN, &[0, 1]),
+    ("a key's scale, negative", |inputs| inputs.cache.scales_mut(0, 1).0[1] = -f32::NAN, &[2, 3]),
+    ("a value's scale", |inputs| inputs.cache.scales_mut(0, 1).1[0] = f32::NAN, &[2, 3]),
+    ("a value's scale, negative", |inputs| inputs.cache.scales_mut(0, 0).1[5] = -f32::NAN, &[0, 1]),
+    (
+        "a value's infinite scale",
+        |inputs| inputs.cache.scales_mut(0, 0).1[1] = f32::INFINITY,
+        &[0, 1],
+    ),
+    (
+        "slots that nobody sees",
+        |inputs| {
+            for slot in Inputs::UNSEEN {
+                inputs.cache.scales_mut(0, 0).0[slot] = f32::NAN;
+                inputs.cache.scales_mut(0, 0).1[slot] = f32::INFINITY;
+                inputs.cache.scales_mut(0, 1).0[slot] = -f32::NAN;
+                inputs.cache.scales_mut(0, 1).1[slot] = -f32::NAN;
+            }
+        },
+        &[],
+    ),
+];
+
 #[test]
-fn a_query_that_is_not_finite_shows_in_its_head_alone() {
-    let context = Context::new(Isa::detect(), 1).unwrap();
-    let mut cache = KvCache::new(1, 2, 16, 16).unwrap();
-    let row = vec![1.0; 32];
-    let rows = StridedRows::new(&row, 32, 0, 32);
-    cache.store(&context, &[KvSlot { lane: 0, slot: 0 }], rows, rows);
-    let mut query = row.clone();
-    query[3] = f32::INFINITY;
-    let queries = Queries {
-        rows: StridedRows::new(&query, 32, 0, 32),
-        sink_rows: None,
-        scale: 1.0,
-        precision: QueryPrecision::Eight,
-    };
-    let segments =
-        [Segment { start: 0, length: 1, sink: false }, Segment::default(), Segment::default()];
-    let mut out = vec![0.0; 32];
-    attention(&context, &cache, &[AttentionItem { lane: 0, segments }], queries, &mut out);
-    assert!(out[..16].iter().all(|y| y.is_nan()));
-    assert!(out[16..].iter().all(|y| (y - 1.0).abs() < 1e-4));
+fn what_is_not_finite_shows_in_its_heads_and_leaves_the_others_their_bits() {
+    for isa in Isa::available() {
+        for precision in [QueryPrecision::Eight, QueryPrecision::Fifteen] {
+            let whole = Inputs::new(isa).attend(precision);
+            assert!(whole.iter().all(|y| y.is_finite()), "{isa} {precision:?}");
+            for (what, damage, broken) in BROKEN {
+                let mut inputs = Inputs::new(isa);
+                damage(&mut inputs);
+                let found = inputs.attend(precision);
+                for (head, (found, whole)) in found.chunks(16).zip(whole.chunks(16)).enumerate() {
+                    let expected = match broken.contains(&head) {
+                        true => found.iter().all(|y| y.is_nan()),
+                        false => found.iter().zip(whole).all(|(a, b)| a.to_bits() == b.to_bits()),
+                    };
+                    assert!(expected, "{isa} {precision:?}, {what}: head {head} is {found:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

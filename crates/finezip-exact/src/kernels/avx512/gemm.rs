@@ -10,7 +10,7 @@ use super::super::int8::{Int8Job, OFFSET, PANEL, panels_together, tile_rows};
 const STEP: usize = 64;
 
 /// Up to so many rows, memory is the bound and panels are read one after the other.
-const STREAMED_ROWS: usize = 3;
+pub(in super::super) const STREAMED_ROWS: usize = 3;
 
 /// How far ahead a stream of panels asks for memory, in bytes.
 const STREAM_AHEAD: usize = 4096;

@@ -11,7 +11,7 @@ mod int4;
 mod peak;
 
 pub(super) use attention::{score_sums, scores, value_sums};
-pub(super) use gemm::gemm_int8;
+pub(super) use gemm::{STREAMED_ROWS, gemm_int8};
 pub(super) use hadamard::hadamard_64;
 pub(super) use int4::gemm_int4;
 pub(super) use peak::multiply_adds;
