@@ -72,6 +72,14 @@ fn cases() -> Vec<Case> {
     ] {
         add(name, LLAMA, TEXT, &format!("{options} {SHORT_FRAMES}"));
     }
+    // Long enough for lanes that jump from chunk to chunk and read again what came before.
+    let waves = [TEXT, TEXT, TEXT].concat();
+    for (name, options) in [
+        ("mixer-chunk-reset", "-6 --schedule chunk-reset --context 5 --batch 2"),
+        ("mixer-fixed-window", "-9 --schedule fixed-window --context 5"),
+    ] {
+        add(name, LLAMA, &waves, options);
+    }
     let text = adapters::text(60);
     for (name, options) in [
         ("adapter", "--coder ac"),
