@@ -55,6 +55,11 @@ impl BinaryEncoder {
         }
     }
 
+    /// Bytes written so far.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Ends the code with the fewest bytes that tell it apart; zeros are understood to follow.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         // The value in [low, low + range) with the most zero bits at its end.

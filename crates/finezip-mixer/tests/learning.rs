@@ -121,6 +121,26 @@ fn what_features_tell_is_learned() {
     }
 }
 
+/// Progress reports show it; all that may be missing is what the coder's registers still hold.
+#[test]
+fn coded_bytes_are_those_of_the_coder_underneath() {
+    let frame = frame(7, 800, 4);
+    for coder in [Arc::new(ReferenceCoder) as Arc<dyn Coder>, mixer(6)] {
+        let coder = learning(coder, Settings::default());
+        let mut encoder = coder.encoder(frame.shape()).unwrap();
+        let mut coded = encoder.coded_bytes();
+        assert_eq!(coded, 0);
+        frame.drive(frame.lanes, |entries, rows| {
+            let tokens: Vec<_> = entries.iter().map(|entry| frame.tokens[entry.index]).collect();
+            encoder.encode(entries, rows, &tokens).unwrap();
+            assert!(encoder.coded_bytes() >= coded);
+            coded = encoder.coded_bytes();
+        });
+        let length = encoder.finish().unwrap().len();
+        assert!(coded > 9 && coded.abs_diff(length) <= 9, "{coded} counted, {length} written");
+    }
+}
+
 #[test]
 fn rates_of_zero_change_nothing_but_the_record() {
     let frame = frame(3, 400, 2);

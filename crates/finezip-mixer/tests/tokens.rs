@@ -184,6 +184,24 @@ fn unmixed_is_as_long_as_direct_coding() {
     assert!(found >= direct - 1.0 && found <= direct + 2.0, "{found} bytes, direct {direct}");
 }
 
+/// Progress reports show it: all that may be missing is what the coder's registers still hold.
+#[test]
+fn coded_bytes_come_to_the_payload_s_length() {
+    let frame = frame(3, 800, 4);
+    let coder = coder(Settings::default());
+    let mut encoder = coder.encoder(frame.shape()).unwrap();
+    let mut coded = encoder.coded_bytes();
+    assert_eq!(coded, 0);
+    frame.drive(|entries, rows| {
+        let tokens: Vec<_> = entries.iter().map(|entry| frame.tokens[entry.index]).collect();
+        encoder.encode(entries, rows, &tokens).unwrap();
+        assert!(encoder.coded_bytes() >= coded);
+        coded = encoder.coded_bytes();
+    });
+    let length = encoder.finish().unwrap().len();
+    assert!(coded > 9 && coded.abs_diff(length) <= 9, "{coded} bytes counted, {length} written");
+}
+
 #[test]
 fn mixing_finds_what_repeats() {
     let frame = frame(3, 2000, 4);
