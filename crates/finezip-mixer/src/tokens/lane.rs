@@ -59,7 +59,8 @@ impl Lane {
                 _ => {}
             }
             if byte != b'\n' {
-                self.column += 1;
+                // A hostile vocabulary can make a line of more bytes than this counts.
+                self.column = self.column.saturating_add(1);
                 if self.column <= 2 {
                     self.line = self.line << 8 | u32::from(byte);
                 }
