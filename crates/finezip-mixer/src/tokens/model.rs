@@ -37,6 +37,9 @@ const SEEN: usize = 4;
 const FIRST_MATCH: usize = 6;
 const FIRST_CONTEXT: usize = FIRST_MATCH + 2 * MATCHES;
 
+/// Tokens that must agree before each match model expects something.
+const MATCH_MINIMA: [usize; MATCHES] = [4, 2];
+
 /// A correction in use: which entry, and whether it looks at the mirrored decision.
 #[derive(Clone, Copy, Debug, Default)]
 struct Use {
@@ -58,7 +61,8 @@ pub(crate) struct Mixer<'a> {
     /// The contexts in use and their tables.
     contexts: Vec<(usize, FollowerTable)>,
     active: Vec<Active>,
-    match_tables: [MatchTable; MATCHES],
+    /// Those in use.
+    match_tables: Vec<MatchTable>,
     by_shape: Calibration,
     by_decision: Calibration,
     seen: Vec<u8>,
@@ -94,6 +98,11 @@ fn hash(which: usize, a: u64, b: u64) -> u64 {
     mixed = (mixed ^ mixed >> 32 ^ b).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     mixed = (mixed ^ mixed >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     mixed ^ mixed >> 32
+}
+
+/// Match models in use.
+fn matches_in_use(settings: Settings) -> usize {
+    if settings.mix { settings.matches as usize } else { 0 }
 }
 
 /// A context's cache lines in a frame of `tokens` tokens, as a power of 2.
@@ -160,7 +169,10 @@ impl<'a> Mixer<'a> {
             tokens: vec![UNKNOWN; shape.tokens],
             lanes: Vec::new(),
             active: vec![Active::NONE; contexts.len()],
-            match_tables: [MatchTable::new(4, shape.tokens), MatchTable::new(2, shape.tokens)],
+            match_tables: MATCH_MINIMA[..matches_in_use(settings)]
+                .iter()
+                .map(|&minimum| MatchTable::new(minimum, shape.tokens))
+                .collect(),
             by_shape: Calibration::new(KINDS * 16 * DOUBTS * BUCKETS, 1.0, 1000.0),
             by_decision: Calibration::new(decisions * 3, 1.0, 1000.0),
             seen: vec![0; decisions],
@@ -306,9 +318,9 @@ impl<'a> Mixer<'a> {
         let doubt = ((opinion.doubt() * 2.0) as usize).min(DOUBTS - 1);
         let position = ((lane.position + 1).ilog2() as usize).min(15);
         let expected: [Option<u32>; MATCHES] = std::array::from_fn(|which| {
-            let known = self.match_tables[which].expected(&lane.matches[which], &self.tokens);
-            let wanted = (which as u64) < self.settings.matches;
-            known.filter(|_| wanted).map(|token| self.trie.places[token as usize])
+            let table = self.match_tables.get(which)?;
+            let token = table.expected(&lane.matches[which], &self.tokens)?;
+            Some(self.trie.places[token as usize])
         });
         let match_states = lane.matches.map(|state| state.state());
         let strengths = lane.matches.map(|state| state.strength());
