@@ -9,7 +9,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use finezip_core::{Coder, Feed, FrameShape, Logits, Rows, StepEntry, TokenId};
+use finezip_core::{ByteCoder, Coder, Feed, FrameShape, Logits, Rows, StepEntry, TokenId};
 use finezip_mixer::{bytes, tokens};
 
 const LANES: usize = 16;
@@ -129,20 +129,19 @@ fn text() -> Vec<u8> {
 }
 
 fn byte_mixer(criterion: &mut Criterion) {
-    let settings = bytes::Settings::default();
+    let mixer = bytes::ByteMixer::default();
     let text = text();
     let mut group = criterion.benchmark_group("byte mixer");
     for length in [1_000, 8_000, text.len()] {
         let text = &text[..length.min(text.len())];
-        let payload = bytes::compress(text, &settings);
-        let back = bytes::decompress(&payload, text.len(), &settings);
-        assert_eq!(back.expect("the text"), text);
+        let payload = mixer.compress(text).expect("a payload");
+        assert_eq!(mixer.decompress(&payload, text.len()).expect("the text"), text);
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(BenchmarkId::new("compress", text.len()), |bencher| {
-            bencher.iter(|| bytes::compress(black_box(text), &settings));
+            bencher.iter(|| mixer.compress(black_box(text)));
         });
         group.bench_function(BenchmarkId::new("decompress", text.len()), |bencher| {
-            bencher.iter(|| bytes::decompress(black_box(&payload), text.len(), &settings));
+            bencher.iter(|| mixer.decompress(black_box(&payload), text.len()));
         });
     }
     group.finish();
