@@ -332,6 +332,7 @@ impl Refinement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vector::units;
 
     fn network() -> Network {
         let rate = Rate { floor: 0.002, extra: 0.02, horizon: 50.0 };
@@ -368,14 +369,12 @@ mod tests {
     fn every_vector_unit_gives_the_scalar_bits() {
         let wanted = answers(Network::mix_plainly, Network::learn_plainly);
         assert_eq!(answers(Network::mix, Network::learn), wanted);
-        #[cfg(target_arch = "x86_64")]
-        {
-            let scalar = pulp::Arch::Scalar;
+        for unit in units() {
             let found = answers(
-                |network| run_on(scalar, Mix(network)),
-                |network, bit| run_on(scalar, Learn(network, bit)),
+                |network| run_on(unit, Mix(network)),
+                |network, bit| run_on(unit, Learn(network, bit)),
             );
-            assert_eq!(found, wanted);
+            assert_eq!(found, wanted, "{unit:?}");
         }
     }
 

@@ -30,3 +30,17 @@ impl<L: Loop> WithSimd for On<L> {
 pub(crate) fn run_on<L: Loop>(unit: Arch, on: L) -> L::Answer {
     unit.dispatch(On(on))
 }
+
+/// Every unit this machine has, for tests: the widest, and on x86-64 each by itself.
+#[cfg(test)]
+pub(crate) fn units() -> Vec<Arch> {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+    let mut units = vec![Arch::new()];
+    #[cfg(target_arch = "x86_64")]
+    {
+        units.push(Arch::Scalar);
+        units.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        units.extend(pulp::x86::V4::try_new().map(Arch::V4));
+    }
+    units
+}

@@ -255,6 +255,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::vector::units;
 
     const VOCAB: usize = 300;
     const WIDTH: usize = 37;
@@ -357,10 +358,8 @@ mod tests {
         let fast = Settings { rate: 4096, bias_rate: 1000, sensitivity: 7, ..few };
         for settings in [Settings::default(), few, fast] {
             let mut plain = Plain { settings, learned: BTreeMap::new() };
-            #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
-            let mut heads = vec![Head::new(settings, VOCAB)];
-            #[cfg(target_arch = "x86_64")]
-            heads.push(Head { unit: pulp::Arch::Scalar, ..Head::new(settings, VOCAB) });
+            let head = |unit| Head { unit, ..Head::new(settings, VOCAB) };
+            let mut heads: Vec<Head> = units().into_iter().map(head).collect();
             let mut changed = 0;
             for (row, features, token) in entries() {
                 let wanted = plain.code(&row, &features, token);

@@ -157,29 +157,41 @@ impl Opinion for Distribution<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vector::units;
+
+    /// Asserts that `distribution` has the sums of a row, counted one by one.
+    fn assert_sums_of(distribution: &mut Distribution<'_>, row: &[f32], told: bool) {
+        let maximum = row_maximum(row).unwrap();
+        distribution.fill(row, told.then_some(maximum)).unwrap();
+        let size = row.len() as u32;
+        let mut sum = 0;
+        for place in 0..size {
+            assert_eq!(distribution.below(place), sum, "place {place} of {size}");
+            let token = distribution.tokens[place as usize];
+            sum += u64::from(weight(row[token as usize] - maximum));
+        }
+        assert_eq!((distribution.below(size), distribution.total), (sum, sum));
+        let first = row.iter().position(|&logit| logit == maximum).unwrap();
+        assert_eq!(distribution.top(), distribution.places[first]);
+        let [low, middle, high] = [size / 100, size / 6, size - size / 30];
+        let wanted = [low, middle, high].map(|place| distribution.below(place));
+        let (zeros, ones) = distribution.split(low, middle, high);
+        assert_eq!([zeros, ones], [wanted[1] - wanted[0], wanted[2] - wanted[1]]);
+    }
 
     #[test]
     fn weights_are_those_of_the_arithmetic_and_sums_are_exact() {
         let table: Vec<Vec<u8>> =
             (0..300u32).map(|i| vec![(i * 7 % 256) as u8, (i / 2) as u8]).collect();
         let trie = Trie::new(&table).unwrap();
-        let mut distribution = Distribution::new(&trie);
-        for seed in 0..20u32 {
-            let row: Vec<f32> = (0..300u32)
-                .map(|i| (i.wrapping_mul(2_654_435_761 + 2 * seed) >> 20) as f32 * 0.007)
-                .collect();
-            let maximum = row_maximum(&row).unwrap();
-            distribution.fill(&row, (seed % 2 == 0).then_some(maximum)).unwrap();
-            let mut sum = 0;
-            for place in 0..300 {
-                assert_eq!(distribution.below(place as u32), sum);
-                sum += u64::from(weight(row[trie.tokens[place] as usize] - maximum));
+        for unit in units() {
+            let mut distribution = Distribution { unit, ..Distribution::new(&trie) };
+            for seed in 0..20u32 {
+                let row: Vec<f32> = (0..300u32)
+                    .map(|i| (i.wrapping_mul(2_654_435_761 + 2 * seed) >> 20) as f32 * 0.007)
+                    .collect();
+                assert_sums_of(&mut distribution, &row, seed % 2 == 0);
             }
-            assert_eq!((distribution.below(300), distribution.total), (sum, sum));
-            let first = row.iter().position(|&logit| logit == maximum).unwrap();
-            assert_eq!(distribution.top(), trie.places[first]);
-            let wanted = distribution.below(50) - distribution.below(3);
-            assert_eq!(distribution.split(3, 50, 290).0, wanted);
         }
     }
 }
