@@ -199,6 +199,23 @@ fn rows_without_features_or_of_another_width_are_refused() {
     assert!(encoder.encode(&entries, rows, &[1, 2]).is_err());
 }
 
+/// Readers reckon with so many a row before they open a decoder.
+#[test]
+fn more_features_than_memory_is_reckoned_for_are_refused() {
+    let coder = learning(Arc::new(ReferenceCoder), Settings::default());
+    let frame = frame(1, 1, 1);
+    let entries = [StepEntry { lane: 0, index: 0, feed: Feed::Restart { from: 0 } }];
+    for (width, taken) in [(8192, true), (8193, false)] {
+        let mut encoder = coder.encoder(frame.shape()).unwrap();
+        let mut logits = Logits::with_features();
+        let written = logits.resize_all(1, VOCAB, width);
+        written.logits.fill(0.0);
+        written.features.fill(1.0);
+        let coded = encoder.encode(&entries, Rows::new(&logits, &[0]), &[5]);
+        assert_eq!(coded.is_ok(), taken, "{width} features");
+    }
+}
+
 /// Features of any kind: what is not a number teaches nothing and breaks nothing.
 fn features() -> impl Strategy<Value = f32> {
     prop_oneof![

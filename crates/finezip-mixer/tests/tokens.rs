@@ -282,4 +282,8 @@ fn what_is_declared_grows_with_contexts_and_tokens_and_no_further_than_the_setti
     assert!(of(forged, 1000) < 32 << 20);
     let honest = of(Settings::level(9), 64 << 20);
     assert!((256 << 20..2 << 30).contains(&honest), "{honest}");
+    // At 2^20 tokens the places of matches are all there; from then on a token takes its own bytes.
+    let plain = [1 << 20, 64 << 20].map(|tokens| of(Settings::level(2), tokens));
+    assert!(plain[0] > (4 << 20) + (16 << 20));
+    assert_eq!(plain[1] - plain[0], 4 * (63 << 20));
 }

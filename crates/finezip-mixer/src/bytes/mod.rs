@@ -39,18 +39,14 @@ pub(crate) fn memory_bytes(length: usize, settings: &Settings) -> u64 {
 pub(crate) fn decompress(payload: &[u8], length: usize, settings: &Settings) -> Result<Vec<u8>> {
     let mut decoder = BinaryDecoder::new(payload);
     let mut predictor = Predictor::new(settings, length);
-    let mut text = Vec::new();
     for _ in 0..length {
-        let mut byte = 0u8;
         for _ in 0..8 {
             let bit = decoder.decode(predictor.one());
             predictor.learn(bit);
-            byte = byte << 1 | u8::from(bit);
         }
-        text.push(byte);
     }
     match decoder.unread() {
-        0 => Ok(text),
+        0 => Ok(predictor.into_text()),
         unread => Err(Error::payload(
             NAME,
             format!("the payload goes on for {unread} bytes after its {length} bytes of text"),

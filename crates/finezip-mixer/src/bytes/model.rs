@@ -112,6 +112,11 @@ impl Predictor {
         self.one
     }
 
+    /// The text whose bits were learned, as far as its bytes are whole.
+    pub(crate) fn into_text(self) -> Vec<u8> {
+        self.text
+    }
+
     /// Learns the next bit.
     #[inline]
     pub(crate) fn learn(&mut self, bit: bool) {

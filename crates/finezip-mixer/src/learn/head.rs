@@ -7,7 +7,7 @@
 use finezip_core::{Error, Result, TokenId};
 
 use super::candidates::{Gather, keep_largest};
-use super::{NAME, Settings};
+use super::{MOST_FEATURES, NAME, Settings};
 use crate::arithmetic::exp;
 use crate::network::{SUM_LANES, adjust, dot};
 use crate::vector::{Loop, run_on};
@@ -135,6 +135,15 @@ impl Head {
             return Err(Error::payload(
                 NAME,
                 format!("expected {expected} features with a row, found {}", features.len()),
+            ));
+        }
+        if features.len() > MOST_FEATURES {
+            return Err(Error::payload(
+                NAME,
+                format!(
+                    "expected at most {MOST_FEATURES} features with a row, found {}",
+                    features.len()
+                ),
             ));
         }
         self.width = features.len();

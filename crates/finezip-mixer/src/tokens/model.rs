@@ -111,14 +111,16 @@ fn line_bits(settings: Settings, tokens: usize) -> u32 {
     (usize::BITS - tokens.leading_zeros()).clamp(6, most)
 }
 
-/// The most bytes that a mixer of a frame takes: each context's lines, match models by the
-/// number of tokens, and what every decision of the vocabulary has.
+/// The most bytes that a mixer of a frame takes: each context's lines, the tokens and where to find
+/// their like, what every decision of the vocabulary has, and tables of one size.
 pub(crate) fn memory_bytes(settings: Settings, shape: FrameShape) -> u64 {
     let contexts = if settings.mix { u64::from(settings.contexts.count_ones()) } else { 0 };
-    let tables = contexts.saturating_mul(64 << line_bits(settings, shape.tokens));
-    let per_token = (shape.tokens as u64).saturating_mul(16);
-    let per_decision = (shape.vocab_size as u64).saturating_mul(100);
-    tables.saturating_add(per_token).saturating_add(per_decision).saturating_add(16 << 20)
+    let lines = contexts.saturating_mul(64 << line_bits(settings, shape.tokens));
+    let tokens = (shape.tokens as u64).saturating_mul(size_of::<TokenId>() as u64);
+    let matches = matches_in_use(settings) as u64 * MatchTable::memory_bytes(shape.tokens);
+    // Six calibrations of 16 bytes, a count state, and the model's weight with its share of a sum.
+    let decisions = (shape.vocab_size as u64).saturating_mul(102);
+    [lines, tokens, matches, decisions].into_iter().fold(16 << 20, u64::saturating_add)
 }
 
 impl<'a> Mixer<'a> {
