@@ -5,6 +5,8 @@
 //! contraction: a vector unit of any width and the plain scalar loop give the same bits.
 //! Weights move by the gradient of the coding cost (Mahoney 2005; Mattern 2012).
 
+use std::ops::{Deref, DerefMut};
+
 use crate::arithmetic::squash;
 use crate::pages::{PageSize, Pages};
 use crate::vector::{Loop, run_on};
@@ -67,10 +69,47 @@ impl Rate {
     }
 }
 
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+
+/// Numbers that begin where a cache line does, so that no load of sixteen of them takes two. The
+/// allocator sees to 16 bytes only.
+#[derive(Debug)]
+struct Aligned {
+    values: Vec<f32>,
+    start: usize,
+}
+
+impl Aligned {
+    /// `length` zeros.
+    fn zeroed(length: usize) -> Self {
+        let mut values = vec![0.0f32; length + SUM_LANES];
+        let start = values.as_ptr().align_offset(LINE_BYTES).min(SUM_LANES);
+        values.truncate(start + length);
+        Self { values, start }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    #[inline(always)]
+    fn deref(&self) -> &[f32] {
+        &self.values[self.start..]
+    }
+}
+
+impl DerefMut for Aligned {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.values[self.start..]
+    }
+}
+
 /// One selectable family of weight vectors.
 #[derive(Debug)]
 struct Selector {
-    weights: Vec<f32>,
+    weights: Aligned,
     uses: Vec<u32>,
     selected: usize,
 }
@@ -78,9 +117,11 @@ struct Selector {
 impl Selector {
     /// `size` contexts of `width` weights that begin with `first`.
     fn new(size: usize, width: usize, first: &[f32]) -> Self {
-        let mut start = vec![0.0; width];
-        start[..first.len()].copy_from_slice(first);
-        Self { weights: start.repeat(size), uses: vec![0; size], selected: 0 }
+        let mut weights = Aligned::zeroed(size * width);
+        for context in weights.chunks_exact_mut(width) {
+            context[..first.len()].copy_from_slice(first);
+        }
+        Self { weights, uses: vec![0; size], selected: 0 }
     }
 
     /// The weights of the selected context, `width` of them.
@@ -109,7 +150,7 @@ impl Selector {
 #[derive(Debug)]
 pub(crate) struct Network {
     /// Inputs of the current decision, zero-padded to a multiple of [`SUM_LANES`].
-    inputs: Vec<f32>,
+    inputs: Aligned,
     /// At most [`SUM_LANES`].
     selectors: Vec<Selector>,
     /// Outputs of the selectors and the probabilities they stand for, padded.
@@ -140,7 +181,7 @@ impl Network {
         let equal = vec![1.0 / sizes.len() as f32; sizes.len()];
         let padded = first_weights.len().next_multiple_of(SUM_LANES);
         Self {
-            inputs: vec![0.0; padded],
+            inputs: Aligned::zeroed(padded),
             selectors: sizes
                 .iter()
                 .map(|&size| Selector::new(size, padded, first_weights))
@@ -375,6 +416,17 @@ mod tests {
                 |network, bit| run_on(unit, Learn(network, bit)),
             );
             assert_eq!(found, wanted, "{unit:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_begin_where_a_cache_line_does() {
+        for length in [0, 1, 16, 48, 100_000] {
+            let mut numbers = Aligned::zeroed(length);
+            assert_eq!(numbers.as_ptr().align_offset(LINE_BYTES), 0);
+            assert_eq!(numbers.len(), length);
+            numbers.fill(1.0);
+            assert_eq!(numbers.iter().sum::<f32>(), length as f32);
         }
     }
 
