@@ -13,7 +13,8 @@ use finezip_core::{ByteCoder, Coder, Feed, FrameShape, Logits, Rows, StepEntry, 
 use finezip_mixer::{bytes, tokens};
 
 const LANES: usize = 16;
-const STEPS: usize = 16;
+/// Tokens a lane: enough that what opening a mixer costs shows little.
+const STEPS: usize = 64;
 const LEVELS: [u32; 4] = [1, 2, 6, 9];
 const VOCABULARIES: [usize; 2] = [4_096, 49_152];
 
@@ -26,9 +27,12 @@ fn generator() -> impl FnMut(u64) -> u64 {
     }
 }
 
-/// Byte strings of 1 to 8 letters, all different.
+/// Byte strings of 1 to 8 letters, all different. Ids are in no order of the strings, as in a
+/// vocabulary of merges: where neighbours were a fixed distance apart, summing a row would be read
+/// ahead.
 fn vocabulary(size: usize) -> Vec<Vec<u8>> {
-    (0..size)
+    let mut random = generator();
+    let mut words: Vec<Vec<u8>> = (0..size)
         .map(|id| {
             let mut rest = id;
             let mut bytes = vec![b'a' + (rest % 26) as u8];
@@ -38,7 +42,11 @@ fn vocabulary(size: usize) -> Vec<Vec<u8>> {
             }
             bytes
         })
-        .collect()
+        .collect();
+    for last in (1..size).rev() {
+        words.swap(last, random(last as u64 + 1) as usize);
+    }
+    words
 }
 
 /// A frame whose tokens repeat as those of text do, and rows whose likeliest token is as often as
