@@ -11,7 +11,7 @@ pub(crate) const MATCHES: usize = 2;
 pub(crate) const REPLAYED: usize = 64;
 
 /// The past of one lane.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lane {
     /// Place in the frame of the token it would go on with.
     pub(crate) next: Option<usize>,

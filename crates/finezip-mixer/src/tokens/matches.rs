@@ -14,7 +14,7 @@ const VERIFIED: usize = 32;
 pub(crate) const MATCH_STATES: usize = 16 * 4;
 
 /// Where one lane's match stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MatchState {
     /// Place of the expected token.
     pointer: usize,

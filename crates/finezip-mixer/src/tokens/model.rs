@@ -505,3 +505,105 @@ fn third(stretched: f32) -> usize {
         1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use super::*;
+
+    /// A model that finds one outcome of every decision as probable as the other.
+    struct Undecided;
+
+    impl Opinion for Undecided {
+        fn split(&mut self, _low: u32, _middle: u32, _high: u32) -> (u64, u64) {
+            (1, 1)
+        }
+
+        fn top(&self) -> u32 {
+            0
+        }
+
+        fn doubt(&self) -> f32 {
+            1.0
+        }
+    }
+
+    const SHAPE: FrameShape = FrameShape { vocab_size: 95, lanes: 2, tokens: 200, bytes: 200 };
+
+    /// A token for each printable character.
+    fn table() -> Vec<Vec<u8>> {
+        (b' '..=b'~').map(|byte| vec![byte]).collect()
+    }
+
+    /// The token at a place of the frame.
+    fn token(index: usize) -> TokenId {
+        let text = b"One of these (or two) of [those] and ";
+        TokenId::from(text[index % text.len()] - b' ')
+    }
+
+    fn code(mixer: &mut Mixer<'_>, lane: usize, index: usize, feed: Feed) {
+        let place = mixer.trie.places[token(index) as usize];
+        let entry = StepEntry { lane, index, feed };
+        let coded = mixer.code(&entry, &mut Undecided, |_, middle| place >= middle);
+        assert_eq!(coded.unwrap(), token(index));
+    }
+
+    fn open(mixer: &mut Mixer<'_>, lane: usize, index: usize, feed: Feed) -> Lane {
+        mixer.open(&StepEntry { lane, index, feed }, 0);
+        mixer.lanes[lane].clone()
+    }
+
+    /// A lane that has read a part of the frame and nothing else.
+    fn having_read(places: Range<usize>) -> Lane {
+        let mut lane = Lane::default();
+        for index in places {
+            lane.advance(token(index), &table()[token(index) as usize]);
+        }
+        lane
+    }
+
+    #[test]
+    fn a_lane_that_jumps_reads_again_what_is_coded_before_it() {
+        let table = table();
+        let trie = Trie::new(&table).unwrap();
+        let mut mixer = Mixer::new(&trie, &table, Settings::level(9), SHAPE).unwrap();
+        for step in 0..50 {
+            for lane in 0..2 {
+                let index = lane * 50 + step;
+                let feed = if step == 0 { Feed::Restart { from: index } } else { Feed::Continue };
+                code(&mut mixer, lane, index, feed);
+            }
+        }
+        // The last 64, in their order.
+        let found = open(&mut mixer, 0, 100, Feed::Restart { from: 100 });
+        assert_eq!(found, having_read(36..100));
+        // Those there are.
+        let found = open(&mut mixer, 0, 30, Feed::Restart { from: 30 });
+        assert_eq!(found, having_read(0..30));
+        // None: the one before is not coded.
+        let found = open(&mut mixer, 1, 150, Feed::Restart { from: 150 });
+        assert_eq!(found, Lane::default());
+        // Nothing behind a gap.
+        code(&mut mixer, 1, 150, Feed::Restart { from: 150 });
+        let found = open(&mut mixer, 0, 151, Feed::Restart { from: 151 });
+        assert_eq!(found, having_read(150..151));
+    }
+
+    #[test]
+    fn a_restart_sets_the_position_and_forgets_nothing() {
+        let table = table();
+        let trie = Trie::new(&table).unwrap();
+        let mut mixer = Mixer::new(&trie, &table, Settings::level(9), SHAPE).unwrap();
+        for index in 0..80 {
+            code(&mut mixer, 0, index, Feed::Continue);
+        }
+        let mut wanted = mixer.lanes[0].clone();
+        assert_eq!((wanted.position, wanted.next), (80, Some(80)));
+        assert_eq!(open(&mut mixer, 0, 80, Feed::Continue), wanted);
+        for from in [80, 71, 0] {
+            wanted.position = 80 - from;
+            assert_eq!(open(&mut mixer, 0, 80, Feed::Restart { from }), wanted);
+        }
+    }
+}
