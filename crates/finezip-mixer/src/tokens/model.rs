@@ -148,7 +148,7 @@ impl<'a> Mixer<'a> {
             .filter(|which| settings.mix && settings.contexts >> which & 1 == 1)
             .map(|which| (which, FollowerTable::new(line_bits)))
             .collect();
-        let sets = [KINDS * 16 * 2, 16 * 8, 512 + 32, 81 * 2, 1024, 1024];
+        let sets = [KINDS * 16 * 2, 16 * 8, 512 + 32, 27 * 2, 1024, 1024];
         let inputs = FIRST_CONTEXT + 2 * contexts.len();
         let mut first_weights = vec![0.0; inputs];
         first_weights[MODEL] = 0.95;
