@@ -8,48 +8,7 @@
 use std::ops::{Deref, DerefMut};
 
 use crate::arithmetic::squash;
-use crate::pages::{PageSize, Pages};
-use crate::vector::{Loop, run_on};
-
-/// Number of running sums of a dot product; lengths of weight vectors are multiples of it.
-pub(crate) const SUM_LANES: usize = 16;
-
-/// Sum of products over two slices of equal length, a multiple of [`SUM_LANES`].
-#[inline(always)]
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; SUM_LANES];
-    for (a, b) in a.as_chunks::<SUM_LANES>().0.iter().zip(b.as_chunks::<SUM_LANES>().0) {
-        for lane in 0..SUM_LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    // Without this the compiler sees the tree below, and sums pairs of lanes where it could sum
-    // vectors.
-    let mut sums = std::hint::black_box(sums);
-    let mut width = SUM_LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0]
-}
-
-/// `weights += step * inputs`, elementwise.
-#[inline(always)]
-pub(crate) fn adjust(weights: &mut [f32], inputs: &[f32], step: f32) {
-    for (w, x) in
-        weights.as_chunks_mut::<SUM_LANES>().0.iter_mut().zip(inputs.as_chunks::<SUM_LANES>().0)
-    {
-        // A copy, so that nothing is stored before everything is read.
-        let mut moved = *w;
-        for lane in 0..SUM_LANES {
-            moved[lane] += step * x[lane];
-        }
-        *w = moved;
-    }
-}
+use crate::vector::{Loop, SUM_LANES, adjust, dot, run_on};
 
 /// How fast a set of weights learns: `floor + extra / (1 + uses / horizon)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -290,86 +249,6 @@ impl Loop for Learn<'_> {
     }
 }
 
-/// Secondary symbol estimation: a map from (context, mixed probability) to a corrected one, linear
-/// between points a fixed distance apart in the logistic domain.
-#[derive(Debug)]
-pub(crate) struct Refinement {
-    points: usize,
-    context_mask: usize,
-    width: f32,
-    /// Bits of each point's value, xor those it begins with: zeroed memory is a map that changes
-    /// nothing, and what a short text never comes to is never touched.
-    values: Pages<u32>,
-    /// Bits of the values that the points of every context begin with.
-    first: Vec<u32>,
-    rate: f32,
-    /// Where the lower of the two points in use lies, its number, and how much of the upper one is
-    /// used.
-    at: usize,
-    whole: usize,
-    part: f32,
-}
-
-impl Refinement {
-    /// A map with `contexts` contexts (a power of 2) that changes nothing yet: `points` points
-    /// (odd) `width` apart around even odds.
-    pub(crate) fn new(
-        contexts: usize,
-        points: usize,
-        width: f32,
-        rate: f32,
-        pages: PageSize,
-    ) -> Self {
-        assert!(contexts.is_power_of_two(), "{contexts} contexts");
-        let middle = (points / 2) as f32;
-        let value = |point: usize| squash((point as f32 - middle) * width);
-        Self {
-            points,
-            context_mask: contexts - 1,
-            width,
-            values: Pages::zeroed(contexts * points, pages),
-            first: (0..points).map(|point| value(point).to_bits()).collect(),
-            rate,
-            at: 0,
-            whole: 0,
-            part: 0.0,
-        }
-    }
-
-    /// The value of the lower point in use (`up` is 0) or of the upper one (1).
-    #[inline(always)]
-    fn value(&self, up: usize) -> f32 {
-        f32::from_bits(self.values[self.at + up] ^ self.first[self.whole + up])
-    }
-
-    #[inline(always)]
-    fn set_value(&mut self, up: usize, value: f32) {
-        self.values[self.at + up] = value.to_bits() ^ self.first[self.whole + up];
-    }
-
-    /// The corrected probability of `stretched` in `context` (reduced to the number of contexts).
-    #[inline(always)]
-    pub(crate) fn refine(&mut self, context: usize, stretched: f32) -> f32 {
-        let last = (self.points - 1) as f32;
-        let place = (stretched / self.width + 0.5 * last).clamp(0.0, last - 0.001);
-        self.whole = place as usize;
-        self.part = place - self.whole as f32;
-        self.at = (context & self.context_mask) * self.points + self.whole;
-        let low = self.value(0);
-        low + (self.value(1) - low) * self.part
-    }
-
-    /// Learns the outcome of the decision last refined.
-    #[inline(always)]
-    pub(crate) fn learn(&mut self, bit: bool) {
-        let target = f32::from(u8::from(bit));
-        let low = self.value(0);
-        self.set_value(0, low + (target - low) * self.rate * (1.0 - self.part));
-        let high = self.value(1);
-        self.set_value(1, high + (target - high) * self.rate * self.part);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -428,55 +307,5 @@ mod tests {
             numbers.fill(1.0);
             assert_eq!(numbers.iter().sum::<f32>(), length as f32);
         }
-    }
-
-    /// Against values that are written out for every context: the same bits at every decision.
-    #[test]
-    fn refinements_are_those_of_a_plain_table() {
-        const POINTS: usize = 9;
-        let (width, rate) = (0.75f32, 0.04f32);
-        for pages in [PageSize::Ordinary, PageSize::Large] {
-            let mut map = Refinement::new(16, POINTS, width, rate, pages);
-            let first: [f32; POINTS] =
-                std::array::from_fn(|point| squash((point as f32 - 4.0) * width));
-            let mut plain = [first; 16];
-            let mut state = 3u32;
-            let mut random = move || {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                state >> 8
-            };
-            for _ in 0..5_000 {
-                let context = random() as usize % 40;
-                let stretched = (random() % 9001) as f32 * 0.001 - 4.5;
-                let bit = random().is_multiple_of(5);
-                let place = (stretched / width + 4.0).clamp(0.0, 8.0 - 0.001);
-                let whole = place as usize;
-                let part = place - whole as f32;
-                let values = &mut plain[context % 16];
-                let wanted = values[whole] + (values[whole + 1] - values[whole]) * part;
-                assert_eq!(map.refine(context, stretched).to_bits(), wanted.to_bits());
-                map.learn(bit);
-                let target: f32 = if bit { 1.0 } else { 0.0 };
-                values[whole] += (target - values[whole]) * rate * (1.0 - part);
-                values[whole + 1] += (target - values[whole + 1]) * rate * part;
-            }
-        }
-    }
-
-    #[test]
-    fn dot_is_summed_in_sixteen_lanes() {
-        let a: Vec<f32> = (0..48).map(|i| 1.0 + i as f32 * 1e-7).collect();
-        let b: Vec<f32> = (0..48).map(|i| (i as f32 - 20.0) * 0.37).collect();
-        let mut lanes: Vec<f32> = (0..16)
-            .map(|lane| {
-                0.0 + a[lane] * b[lane] + a[lane + 16] * b[lane + 16] + a[lane + 32] * b[lane + 32]
-            })
-            .collect();
-        for width in [8, 4, 2, 1] {
-            for lane in 0..width {
-                lanes[lane] += lanes[lane + width];
-            }
-        }
-        assert_eq!(dot(&a, &b).to_bits(), lanes[0].to_bits());
     }
 }

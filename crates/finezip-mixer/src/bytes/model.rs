@@ -6,8 +6,9 @@ use super::settings::Settings;
 use crate::arithmetic::{STRETCH, squash};
 use crate::history::COUNT_STATES;
 use crate::maps::AdaptiveMap;
-use crate::network::{Network, Rate, Refinement};
+use crate::network::{Network, Rate};
 use crate::pages::PageSize;
+use crate::refinement::Refinement;
 use crate::slots::Slots;
 
 const MATCHES: usize = 3;

@@ -9,8 +9,7 @@ use finezip_core::{Error, Result, TokenId};
 use super::candidates::{Gather, keep_largest};
 use super::{MOST_FEATURES, NAME, Settings};
 use crate::arithmetic::exp;
-use crate::network::{SUM_LANES, adjust, dot};
-use crate::vector::{Loop, run_on};
+use crate::vector::{Loop, SUM_LANES, adjust, dot, run_on};
 
 /// No correction moves a logit further than this.
 const LONGEST_CORRECTION: f32 = 24.0;
