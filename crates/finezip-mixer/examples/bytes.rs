@@ -1,19 +1,21 @@
 //! Sizes and speeds of the byte mixer on the files named; with `CHECK` set in the environment each
 //! is decoded again and compared.
 #![allow(clippy::print_stdout)]
-use finezip_mixer::bytes::{Settings, compress, decompress};
 use std::time::Instant;
 
+use finezip_core::ByteCoder;
+use finezip_mixer::bytes::ByteMixer;
+
 fn main() {
-    let settings = Settings::default();
+    let mixer = ByteMixer::default();
     for name in std::env::args().skip(1) {
         let text = std::fs::read(&name).expect("a file to read");
         let start = Instant::now();
-        let payload = compress(&text, &settings);
+        let payload = mixer.compress(&text).expect("a payload");
         let forth = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let back = if std::env::var("CHECK").is_ok() {
-            decompress(&payload, text.len(), &settings)
+            mixer.decompress(&payload, text.len())
         } else {
             Ok(text.clone())
         };

@@ -55,6 +55,11 @@ impl BinaryEncoder {
         }
     }
 
+    /// Bytes written so far.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Ends the code with the fewest bytes that tell it apart; zeros are understood to follow.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         // The value in [low, low + range) with the most zero bits at its end.
@@ -86,13 +91,12 @@ pub(crate) struct BinaryDecoder<'a> {
     code: u64,
     range: u64,
     rest: &'a [u8],
-    missing: usize,
 }
 
 impl<'a> BinaryDecoder<'a> {
     /// Starts at the beginning of `bytes`.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        let mut decoder = Self { code: 0, range: u64::MAX, rest: bytes, missing: 0 };
+        let mut decoder = Self { code: 0, range: u64::MAX, rest: bytes };
         for _ in 0..8 {
             decoder.shift();
         }
@@ -101,17 +105,10 @@ impl<'a> BinaryDecoder<'a> {
 
     #[inline]
     fn shift(&mut self) {
-        let byte = match self.rest.split_first() {
-            Some((&byte, rest)) => {
-                self.rest = rest;
-                byte
-            }
-            None => {
-                self.missing += 1;
-                0
-            }
-        };
-        self.code = self.code << 8 | u64::from(byte);
+        // Zeros follow the last byte.
+        let (byte, rest) = self.rest.split_first().unwrap_or((&0, &[]));
+        self.rest = rest;
+        self.code = self.code << 8 | u64::from(*byte);
     }
 
     /// The next decision, 1 with probability `one` / 2^32.

@@ -13,6 +13,7 @@ pub mod learn;
 mod maps;
 mod network;
 mod pages;
+mod refinement;
 mod slots;
 pub mod tokens;
 mod vector;

@@ -41,6 +41,11 @@ impl AdaptiveMap {
         self.entries[at] = one << 16 | count.min(self.limit);
     }
 
+    /// This map `times` over, one after another.
+    pub(crate) fn repeat(self, times: usize) -> Self {
+        Self { entries: self.entries.repeat(times), ..self }
+    }
+
     /// Probability of a one in 4096ths, 0 to 4095.
     #[inline(always)]
     pub(crate) fn step(&self, at: usize) -> usize {

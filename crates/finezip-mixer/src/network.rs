@@ -5,49 +5,10 @@
 //! contraction: a vector unit of any width and the plain scalar loop give the same bits.
 //! Weights move by the gradient of the coding cost (Mahoney 2005; Mattern 2012).
 
+use std::ops::{Deref, DerefMut};
+
 use crate::arithmetic::squash;
-use crate::pages::Pages;
-use crate::vector::{Loop, run_on};
-
-/// Number of running sums of a dot product; lengths of weight vectors are multiples of it.
-pub(crate) const SUM_LANES: usize = 16;
-
-/// Sum of products over two slices of equal length, a multiple of [`SUM_LANES`].
-#[inline(always)]
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; SUM_LANES];
-    for (a, b) in a.as_chunks::<SUM_LANES>().0.iter().zip(b.as_chunks::<SUM_LANES>().0) {
-        for lane in 0..SUM_LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    // Without this the compiler sees the tree below, and sums pairs of lanes where it could sum
-    // vectors.
-    let mut sums = std::hint::black_box(sums);
-    let mut width = SUM_LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0]
-}
-
-/// `weights += step * inputs`, elementwise.
-#[inline(always)]
-pub(crate) fn adjust(weights: &mut [f32], inputs: &[f32], step: f32) {
-    for (w, x) in
-        weights.as_chunks_mut::<SUM_LANES>().0.iter_mut().zip(inputs.as_chunks::<SUM_LANES>().0)
-    {
-        // A copy, so that nothing is stored before everything is read.
-        let mut moved = *w;
-        for lane in 0..SUM_LANES {
-            moved[lane] += step * x[lane];
-        }
-        *w = moved;
-    }
-}
+use crate::vector::{Loop, SUM_LANES, adjust, dot, run_on};
 
 /// How fast a set of weights learns: `floor + extra / (1 + uses / horizon)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,10 +28,47 @@ impl Rate {
     }
 }
 
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+
+/// Numbers that begin where a cache line does, so that no load of sixteen of them takes two. The
+/// allocator sees to 16 bytes only.
+#[derive(Debug)]
+struct Aligned {
+    values: Vec<f32>,
+    start: usize,
+}
+
+impl Aligned {
+    /// `length` zeros.
+    fn zeroed(length: usize) -> Self {
+        let mut values = vec![0.0f32; length + SUM_LANES];
+        let start = values.as_ptr().align_offset(LINE_BYTES).min(SUM_LANES);
+        values.truncate(start + length);
+        Self { values, start }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    #[inline(always)]
+    fn deref(&self) -> &[f32] {
+        &self.values[self.start..]
+    }
+}
+
+impl DerefMut for Aligned {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.values[self.start..]
+    }
+}
+
 /// One selectable family of weight vectors.
 #[derive(Debug)]
 struct Selector {
-    weights: Vec<f32>,
+    weights: Aligned,
     uses: Vec<u32>,
     selected: usize,
 }
@@ -78,9 +76,11 @@ struct Selector {
 impl Selector {
     /// `size` contexts of `width` weights that begin with `first`.
     fn new(size: usize, width: usize, first: &[f32]) -> Self {
-        let mut start = vec![0.0; width];
-        start[..first.len()].copy_from_slice(first);
-        Self { weights: start.repeat(size), uses: vec![0; size], selected: 0 }
+        let mut weights = Aligned::zeroed(size * width);
+        for context in weights.chunks_exact_mut(width) {
+            context[..first.len()].copy_from_slice(first);
+        }
+        Self { weights, uses: vec![0; size], selected: 0 }
     }
 
     /// The weights of the selected context, `width` of them.
@@ -109,7 +109,7 @@ impl Selector {
 #[derive(Debug)]
 pub(crate) struct Network {
     /// Inputs of the current decision, zero-padded to a multiple of [`SUM_LANES`].
-    inputs: Vec<f32>,
+    inputs: Aligned,
     /// At most [`SUM_LANES`].
     selectors: Vec<Selector>,
     /// Outputs of the selectors and the probabilities they stand for, padded.
@@ -140,7 +140,7 @@ impl Network {
         let equal = vec![1.0 / sizes.len() as f32; sizes.len()];
         let padded = first_weights.len().next_multiple_of(SUM_LANES);
         Self {
-            inputs: vec![0.0; padded],
+            inputs: Aligned::zeroed(padded),
             selectors: sizes
                 .iter()
                 .map(|&size| Selector::new(size, padded, first_weights))
@@ -249,60 +249,10 @@ impl Loop for Learn<'_> {
     }
 }
 
-/// Secondary symbol estimation: a map from (context, mixed probability) to a corrected one, linear
-/// between points a fixed distance apart in the logistic domain.
-#[derive(Debug)]
-pub(crate) struct Refinement {
-    points: usize,
-    context_mask: usize,
-    width: f32,
-    values: Pages<f32>,
-    rate: f32,
-    /// Where the two points in use lie and how much of the upper one is used.
-    at: usize,
-    part: f32,
-}
-
-impl Refinement {
-    /// A map with `contexts` contexts (a power of 2) that changes nothing yet: `points` points
-    /// (odd) `width` apart around even odds.
-    pub(crate) fn new(contexts: usize, points: usize, width: f32, rate: f32) -> Self {
-        assert!(contexts.is_power_of_two(), "{contexts} contexts");
-        let middle = (points / 2) as f32;
-        let one: Vec<f32> = (0..points).map(|i| squash((i as f32 - middle) * width)).collect();
-        let mut values = Pages::zeroed(contexts * points);
-        for context in values.chunks_exact_mut(points) {
-            context.copy_from_slice(&one);
-        }
-        Self { points, context_mask: contexts - 1, width, values, rate, at: 0, part: 0.0 }
-    }
-
-    /// The corrected probability of `stretched` in `context` (reduced to the number of contexts).
-    #[inline(always)]
-    pub(crate) fn refine(&mut self, context: usize, stretched: f32) -> f32 {
-        let last = (self.points - 1) as f32;
-        let place = (stretched / self.width + 0.5 * last).clamp(0.0, last - 0.001);
-        let whole = place as usize;
-        self.part = place - whole as f32;
-        self.at = (context & self.context_mask) * self.points + whole;
-        let low = self.values[self.at];
-        low + (self.values[self.at + 1] - low) * self.part
-    }
-
-    /// Learns the outcome of the decision last refined.
-    #[inline(always)]
-    pub(crate) fn learn(&mut self, bit: bool) {
-        let target = f32::from(u8::from(bit));
-        let low = &mut self.values[self.at];
-        *low += (target - *low) * self.rate * (1.0 - self.part);
-        let high = &mut self.values[self.at + 1];
-        *high += (target - *high) * self.rate * self.part;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vector::units;
 
     fn network() -> Network {
         let rate = Rate { floor: 0.002, extra: 0.02, horizon: 50.0 };
@@ -339,31 +289,23 @@ mod tests {
     fn every_vector_unit_gives_the_scalar_bits() {
         let wanted = answers(Network::mix_plainly, Network::learn_plainly);
         assert_eq!(answers(Network::mix, Network::learn), wanted);
-        #[cfg(target_arch = "x86_64")]
-        {
-            let scalar = pulp::Arch::Scalar;
+        for unit in units() {
             let found = answers(
-                |network| run_on(scalar, Mix(network)),
-                |network, bit| run_on(scalar, Learn(network, bit)),
+                |network| run_on(unit, Mix(network)),
+                |network, bit| run_on(unit, Learn(network, bit)),
             );
-            assert_eq!(found, wanted);
+            assert_eq!(found, wanted, "{unit:?}");
         }
     }
 
     #[test]
-    fn dot_is_summed_in_sixteen_lanes() {
-        let a: Vec<f32> = (0..48).map(|i| 1.0 + i as f32 * 1e-7).collect();
-        let b: Vec<f32> = (0..48).map(|i| (i as f32 - 20.0) * 0.37).collect();
-        let mut lanes: Vec<f32> = (0..16)
-            .map(|lane| {
-                0.0 + a[lane] * b[lane] + a[lane + 16] * b[lane + 16] + a[lane + 32] * b[lane + 32]
-            })
-            .collect();
-        for width in [8, 4, 2, 1] {
-            for lane in 0..width {
-                lanes[lane] += lanes[lane + width];
-            }
+    fn numbers_begin_where_a_cache_line_does() {
+        for length in [0, 1, 16, 48, 100_000] {
+            let mut numbers = Aligned::zeroed(length);
+            assert_eq!(numbers.as_ptr().align_offset(LINE_BYTES), 0);
+            assert_eq!(numbers.len(), length);
+            numbers.fill(1.0);
+            assert_eq!(numbers.iter().sum::<f32>(), length as f32);
         }
-        assert_eq!(dot(&a, &b).to_bits(), lanes[0].to_bits());
     }
 }

@@ -5,7 +5,7 @@
 //! a cache line; a context looks into both, and takes the less used one when it is new.
 
 use crate::history::{COUNT_STATES, CountStates, recent_after};
-use crate::pages::Pages;
+use crate::pages::{PageSize, Pages};
 
 /// Words of 16 bits a slot.
 const SLOT_WORDS: usize = 16;
@@ -30,7 +30,7 @@ impl Slots {
     /// A table of `2^line_bits` cache lines of 64 bytes.
     pub(crate) fn new(line_bits: u32) -> Self {
         let line_mask = ((1u64 << line_bits) - 1) as u32;
-        Self { words: Pages::zeroed(LINE_WORDS << line_bits), line_mask }
+        Self { words: Pages::zeroed(LINE_WORDS << line_bits, PageSize::Large), line_mask }
     }
 
     /// Opens the table: once a decision, not once a context.

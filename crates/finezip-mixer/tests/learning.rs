@@ -121,6 +121,26 @@ fn what_features_tell_is_learned() {
     }
 }
 
+/// Progress reports show it; all that may be missing is what the coder's registers still hold.
+#[test]
+fn coded_bytes_are_those_of_the_coder_underneath() {
+    let frame = frame(7, 800, 4);
+    for coder in [Arc::new(ReferenceCoder) as Arc<dyn Coder>, mixer(6)] {
+        let coder = learning(coder, Settings::default());
+        let mut encoder = coder.encoder(frame.shape()).unwrap();
+        let mut coded = encoder.coded_bytes();
+        assert_eq!(coded, 0);
+        frame.drive(frame.lanes, |entries, rows| {
+            let tokens: Vec<_> = entries.iter().map(|entry| frame.tokens[entry.index]).collect();
+            encoder.encode(entries, rows, &tokens).unwrap();
+            assert!(encoder.coded_bytes() >= coded);
+            coded = encoder.coded_bytes();
+        });
+        let length = encoder.finish().unwrap().len();
+        assert!(coded > 9 && coded.abs_diff(length) <= 9, "{coded} counted, {length} written");
+    }
+}
+
 #[test]
 fn rates_of_zero_change_nothing_but_the_record() {
     let frame = frame(3, 400, 2);
@@ -177,6 +197,23 @@ fn rows_without_features_or_of_another_width_are_refused() {
     let rows = Rows::new(&logits, &[0]);
     assert!(encoder.encode(&entries, rows, &[VOCAB as TokenId]).is_err());
     assert!(encoder.encode(&entries, rows, &[1, 2]).is_err());
+}
+
+/// Readers reckon with so many a row before they open a decoder.
+#[test]
+fn more_features_than_memory_is_reckoned_for_are_refused() {
+    let coder = learning(Arc::new(ReferenceCoder), Settings::default());
+    let frame = frame(1, 1, 1);
+    let entries = [StepEntry { lane: 0, index: 0, feed: Feed::Restart { from: 0 } }];
+    for (width, taken) in [(8192, true), (8193, false)] {
+        let mut encoder = coder.encoder(frame.shape()).unwrap();
+        let mut logits = Logits::with_features();
+        let written = logits.resize_all(1, VOCAB, width);
+        written.logits.fill(0.0);
+        written.features.fill(1.0);
+        let coded = encoder.encode(&entries, Rows::new(&logits, &[0]), &[5]);
+        assert_eq!(coded.is_ok(), taken, "{width} features");
+    }
 }
 
 /// Features of any kind: what is not a number teaches nothing and breaks nothing.

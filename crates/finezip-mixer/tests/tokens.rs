@@ -16,14 +16,24 @@ fn table() -> Vec<Vec<u8>> {
     table
 }
 
+/// In which steps a frame's tokens are coded.
+#[derive(Clone, Copy, Debug)]
+enum Plan {
+    /// Each lane has one region, and starts anew with nothing after so many tokens.
+    Regions { restart: usize },
+    /// Each lane has one region, and starts anew at every token with so many of those before it.
+    Windows { before: usize },
+    /// Chunks of so many tokens that start with nothing, as many at a time as there are lanes.
+    Waves { chunk: usize },
+}
+
 /// A frame: its lanes, its tokens and a row of logits for each.
 struct Frame {
     vocab: usize,
     lanes: usize,
     tokens: Vec<TokenId>,
     rows: Vec<Vec<f32>>,
-    /// Lanes start anew after this many tokens.
-    restart: usize,
+    plan: Plan,
 }
 
 impl Frame {
@@ -33,25 +43,32 @@ impl Frame {
     }
 
     fn steps(&self) -> Vec<Vec<StepEntry>> {
-        let lane_tokens = self.tokens.len().div_ceil(self.lanes).max(1);
-        (0..lane_tokens)
-            .map(|step| {
-                (0..self.lanes)
-                    .map(|lane| (lane, lane * lane_tokens + step))
-                    .filter(|&(lane, index)| {
-                        index < self.tokens.len().min((lane + 1) * lane_tokens)
-                    })
-                    .map(|(lane, index)| {
-                        let feed = if step % self.restart == 0 {
-                            Feed::Restart { from: index }
-                        } else {
-                            Feed::Continue
-                        };
-                        StepEntry { lane, index, feed }
-                    })
-                    .collect()
-            })
-            .collect()
+        let (count, lanes, plan) = (self.tokens.len(), self.lanes, self.plan);
+        let part = match plan {
+            Plan::Waves { chunk } => chunk,
+            Plan::Regions { .. } | Plan::Windows { .. } => count.div_ceil(lanes).max(1),
+        };
+        let entry = |wave: usize, step: usize, lane: usize| {
+            let first = (wave * lanes + lane) * part;
+            let index = first + step;
+            let feed = match plan {
+                Plan::Regions { restart } if !step.is_multiple_of(restart) => Feed::Continue,
+                Plan::Waves { .. } if step > 0 => Feed::Continue,
+                Plan::Regions { .. } | Plan::Waves { .. } => Feed::Restart { from: index },
+                Plan::Windows { before } => {
+                    Feed::Restart { from: first.max(index.saturating_sub(before)) }
+                }
+            };
+            StepEntry { lane, index, feed }
+        };
+        let mut steps = Vec::new();
+        for wave in 0..count.div_ceil(part * lanes) {
+            for step in 0..part {
+                let entries = (0..lanes).map(|lane| entry(wave, step, lane));
+                steps.push(entries.filter(|entry| entry.index < count).collect());
+            }
+        }
+        steps
     }
 
     /// Calls `step` with the entries and rows of each step.
@@ -121,7 +138,7 @@ fn frame(seed: u32, tokens: usize, lanes: usize) -> Frame {
         coded.push(token);
         rows.push(row);
     }
-    Frame { vocab, lanes, tokens: coded, rows, restart: 64 }
+    Frame { vocab, lanes, tokens: coded, rows, plan: Plan::Regions { restart: 64 } }
 }
 
 fn coder(settings: Settings) -> MixerCoder {
@@ -140,6 +157,14 @@ fn extreme() -> impl Strategy<Value = f32> {
     ]
 }
 
+fn plans() -> impl Strategy<Value = Plan> {
+    prop_oneof![
+        (1usize..40).prop_map(|restart| Plan::Regions { restart }),
+        (0usize..40).prop_map(|before| Plan::Windows { before }),
+        (1usize..40).prop_map(|chunk| Plan::Waves { chunk }),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -147,7 +172,7 @@ proptest! {
     fn any_logits_and_tokens_come_back(
         level in 1u32..=9,
         lanes in 1usize..5,
-        restart in 1usize..40,
+        plan in plans(),
         cells in prop::collection::vec((0usize..269, extreme()), 1..200),
         tokens in prop::collection::vec(0u32..269, 0..120),
     ) {
@@ -161,7 +186,7 @@ proptest! {
                 row
             })
             .collect();
-        let frame = Frame { vocab, lanes, tokens, rows, restart };
+        let frame = Frame { vocab, lanes, tokens, rows, plan };
         let coder = coder(Settings { table_bits: 14, ..Settings::level(level) });
         let payload = frame.encode(&coder);
         prop_assert_eq!(frame.decode(&coder, &payload), (frame.tokens.clone(), true));
@@ -182,6 +207,24 @@ fn unmixed_is_as_long_as_direct_coding() {
     let direct = frame.direct_bits() / 8.0;
     let found = payload.len() as f64;
     assert!(found >= direct - 1.0 && found <= direct + 2.0, "{found} bytes, direct {direct}");
+}
+
+/// Progress reports show it: all that may be missing is what the coder's registers still hold.
+#[test]
+fn coded_bytes_come_to_the_payload_s_length() {
+    let frame = frame(3, 800, 4);
+    let coder = coder(Settings::default());
+    let mut encoder = coder.encoder(frame.shape()).unwrap();
+    let mut coded = encoder.coded_bytes();
+    assert_eq!(coded, 0);
+    frame.drive(|entries, rows| {
+        let tokens: Vec<_> = entries.iter().map(|entry| frame.tokens[entry.index]).collect();
+        encoder.encode(entries, rows, &tokens).unwrap();
+        assert!(encoder.coded_bytes() >= coded);
+        coded = encoder.coded_bytes();
+    });
+    let length = encoder.finish().unwrap().len();
+    assert!(coded > 9 && coded.abs_diff(length) <= 9, "{coded} bytes counted, {length} written");
 }
 
 #[test]
@@ -217,6 +260,30 @@ const GOLDEN: [(usize, u64); 4] = [
     (541, 0xc2dd_16f4_0c85_704e),
     (468, 0xc4b7_5638_ea2c_8bcb),
 ];
+
+/// Lanes that jump over what others code, and lanes that start anew with some of their past.
+#[test]
+fn every_order_of_steps_comes_back() {
+    for plan in [Plan::Waves { chunk: 50 }, Plan::Windows { before: 9 }] {
+        let frame = Frame { plan, ..frame(13, 700, 2) };
+        for level in [1, 2, 6, 9] {
+            let coder = coder(Settings::level(level));
+            let payload = frame.encode(&coder);
+            assert_eq!(frame.decode(&coder, &payload), (frame.tokens.clone(), true), "{plan:?}");
+        }
+    }
+}
+
+/// The same steps: all that differs is how many tokens the engine has seen since a lane's start.
+#[test]
+fn what_a_lane_starts_anew_with_is_counted() {
+    let payload = |before, level| {
+        let frame = Frame { plan: Plan::Windows { before }, ..frame(13, 700, 2) };
+        frame.encode(&coder(Settings::level(level)))
+    };
+    assert_eq!(payload(0, 1), payload(9, 1));
+    assert_ne!(payload(0, 6), payload(9, 6));
+}
 
 #[test]
 fn what_does_not_belong_is_an_error() {
@@ -264,4 +331,8 @@ fn what_is_declared_grows_with_contexts_and_tokens_and_no_further_than_the_setti
     assert!(of(forged, 1000) < 32 << 20);
     let honest = of(Settings::level(9), 64 << 20);
     assert!((256 << 20..2 << 30).contains(&honest), "{honest}");
+    // At 2^20 tokens the places of matches are all there; from then on a token takes its own bytes.
+    let plain = [1 << 20, 64 << 20].map(|tokens| of(Settings::level(2), tokens));
+    assert!(plain[0] > (4 << 20) + (16 << 20));
+    assert_eq!(plain[1] - plain[0], 4 * (63 << 20));
 }

@@ -71,5 +71,5 @@ pub(crate) fn byte_coder() -> Arc<dyn ByteCoder> {
 
 /// The byte coder a record names.
 pub(crate) fn recorded_byte_coder(record: &Record) -> Result<Arc<dyn ByteCoder>> {
-    Ok(Arc::new(bytes::ByteMixer::new(bytes::Settings::from_record(record)?)))
+    Ok(Arc::new(bytes::ByteMixer::new(bytes::Settings::from_record(record)?)?))
 }

@@ -135,8 +135,8 @@ impl Resolver for Finder {
         let byte_coder = match &descriptor.byte_coder {
             None => None,
             Some(record) => {
-                Some(Arc::new(bytes::ByteMixer::new(bytes::Settings::from_record(record)?))
-                    as Arc<dyn ByteCoder>)
+                let mixer = bytes::ByteMixer::new(bytes::Settings::from_record(record)?)?;
+                Some(Arc::new(mixer) as Arc<dyn ByteCoder>)
             }
         };
         Ok(Components { language, byte_coder })

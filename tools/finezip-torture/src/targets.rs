@@ -14,7 +14,8 @@ use std::sync::{Arc, LazyLock};
 
 use finezip_coder::{ArithmeticCoder, Backend, RankCoder, Threads};
 use finezip_core::{
-    ArchiveIndex, Coder, Decompressor, FrameShape, Logits, Rows, Schedule, SingleLane, Tokenizer,
+    ArchiveIndex, ByteCoder, Coder, Decompressor, FrameShape, Logits, Rows, Schedule, SingleLane,
+    Tokenizer,
 };
 use finezip_lora::Adapter;
 use finezip_mixer::{bytes, tokens};
@@ -187,8 +188,9 @@ pub fn token_mixer(bytes: &[u8]) {
 pub fn byte_mixer(bytes: &[u8]) {
     let [length, settings, payload @ ..] = bytes else { return };
     let settings = bytes::Settings { table_bits: 16 + u32::from(settings & 3) };
+    let mixer = bytes::ByteMixer::new(settings).expect("settings in range");
     let length = usize::from(*length);
-    if let Ok(text) = bytes::decompress(payload, length, &settings) {
+    if let Ok(text) = mixer.decompress(payload, length) {
         assert_eq!(text.len(), length);
     }
 }

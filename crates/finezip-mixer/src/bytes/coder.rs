@@ -10,8 +10,13 @@ pub struct ByteMixer(Settings);
 
 impl ByteMixer {
     /// With these settings.
-    pub fn new(settings: Settings) -> Self {
-        Self(settings)
+    ///
+    /// # Errors
+    /// [`Error::Settings`](finezip_core::Error::Settings) if one is out of range: no reader would
+    /// take the record.
+    pub fn new(settings: Settings) -> Result<Self> {
+        settings.check()?;
+        Ok(Self(settings))
     }
 }
 

@@ -110,7 +110,7 @@ impl Past {
                 self.open.pop();
                 self.since_open = 0;
             }
-            _ => self.since_open += 1,
+            _ => self.since_open = self.since_open.saturating_add(1),
         }
         if byte == b'\n' {
             self.line_above = self.line_start;

@@ -15,7 +15,7 @@ use matches::MatchModel;
 use model::Predictor;
 
 /// Codes `text` into a payload that [`decompress`] reads with the same settings.
-pub fn compress(text: &[u8], settings: &Settings) -> Vec<u8> {
+pub(crate) fn compress(text: &[u8], settings: &Settings) -> Vec<u8> {
     let mut encoder = BinaryEncoder::new();
     let mut predictor = Predictor::new(settings, text.len());
     for &byte in text {
@@ -30,27 +30,23 @@ pub fn compress(text: &[u8], settings: &Settings) -> Vec<u8> {
 
 /// The most bytes that coding a text of `length` bytes takes besides the text: the table of
 /// bit histories, and match models by the text's length.
-pub fn memory_bytes(length: usize, settings: &Settings) -> u64 {
+pub(crate) fn memory_bytes(length: usize, settings: &Settings) -> u64 {
     let table = 64_u64 << model::line_bits(settings, length);
     table + MatchModel::memory_bytes(length) * 3 + (32 << 20)
 }
 
 /// Decodes `length` bytes of text.
-pub fn decompress(payload: &[u8], length: usize, settings: &Settings) -> Result<Vec<u8>> {
+pub(crate) fn decompress(payload: &[u8], length: usize, settings: &Settings) -> Result<Vec<u8>> {
     let mut decoder = BinaryDecoder::new(payload);
     let mut predictor = Predictor::new(settings, length);
-    let mut text = Vec::new();
     for _ in 0..length {
-        let mut byte = 0u8;
         for _ in 0..8 {
             let bit = decoder.decode(predictor.one());
             predictor.learn(bit);
-            byte = byte << 1 | u8::from(bit);
         }
-        text.push(byte);
     }
     match decoder.unread() {
-        0 => Ok(text),
+        0 => Ok(predictor.into_text()),
         unread => Err(Error::payload(
             NAME,
             format!("the payload goes on for {unread} bytes after its {length} bytes of text"),
@@ -145,5 +141,20 @@ mod tests {
         assert_eq!(Settings::from_record(&settings.record()).unwrap(), settings);
         assert!(Settings::from_record(&settings.record().with("more", 1)).is_err());
         assert!(Settings::from_record(&settings.record().with("table_bits", 60)).is_err());
+    }
+
+    /// What no reader takes is not written either.
+    #[test]
+    fn settings_out_of_range_make_no_coder() {
+        for table_bits in [0, 15, 31, 40, u32::MAX] {
+            let settings = Settings { table_bits };
+            assert!(ByteMixer::new(settings).is_err(), "{table_bits}");
+            assert!(Settings::from_record(&settings.record()).is_err(), "{table_bits}");
+        }
+        for table_bits in [16, 30] {
+            let settings = Settings { table_bits };
+            assert!(ByteMixer::new(settings).is_ok(), "{table_bits}");
+            assert_eq!(Settings::from_record(&settings.record()).unwrap(), settings);
+        }
     }
 }

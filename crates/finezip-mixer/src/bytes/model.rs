@@ -4,8 +4,11 @@ use super::contexts::{CONTEXTS, Past};
 use super::matches::MatchModel;
 use super::settings::Settings;
 use crate::arithmetic::{STRETCH, squash};
+use crate::history::COUNT_STATES;
 use crate::maps::AdaptiveMap;
-use crate::network::{Network, Rate, Refinement};
+use crate::network::{Network, Rate};
+use crate::pages::PageSize;
+use crate::refinement::Refinement;
 use crate::slots::Slots;
 
 const MATCHES: usize = 3;
@@ -13,6 +16,9 @@ const PER_CONTEXT: usize = 2;
 const FIRST_MATCH: usize = CONTEXTS * PER_CONTEXT;
 const BIAS: usize = FIRST_MATCH + 2 * MATCHES;
 const INPUTS: usize = BIAS + 1;
+
+/// Texts shorter than this touch little of the refinements' tables.
+const SHORT_BYTES: usize = 16 << 10;
 
 /// Predicts bits and learns them.
 #[derive(Debug)]
@@ -41,30 +47,37 @@ pub(crate) fn line_bits(settings: &Settings, length: usize) -> u32 {
     (63 - wanted.leading_zeros()).min(settings.table_bits).max(16) - 6
 }
 
+/// One context's probabilities by count state and by recent history, as they are before anything
+/// has been learned of them: what each of the 256 has seen, taken at its word.
+fn first_maps() -> (AdaptiveMap, AdaptiveMap) {
+    let mut counts = AdaptiveMap::new(256, 1023);
+    let mut recents = AdaptiveMap::new(256, 1023);
+    for state in 0..=255u8 {
+        let [zeros, ones] = COUNT_STATES.counts(state).map(u32::from);
+        let at = usize::from(state);
+        counts.preset(at, (ones * 2 + 1) * 65_535 / ((zeros + ones) * 2 + 2), 0);
+        let seen = state.checked_ilog2().unwrap_or(0);
+        let ones = state.count_ones().saturating_sub(1);
+        recents.preset(at, (ones * 2 + 1) * 65_535 / (seen * 2 + 2), 0);
+    }
+    (counts, recents)
+}
+
 impl Predictor {
     /// A predictor that has seen nothing, for texts of `length` bytes.
     pub(crate) fn new(settings: &Settings, length: usize) -> Self {
         let line_bits = line_bits(settings, length);
-        let mut counts = AdaptiveMap::new(CONTEXTS * 256, 1023.0 as u32);
-        let mut recents = AdaptiveMap::new(CONTEXTS * 256, 1023.0 as u32);
-        for context in 0..CONTEXTS {
-            for state in 0..256 {
-                let [zeros, ones] = crate::history::COUNT_STATES.counts(state as u8).map(u32::from);
-                let one = (ones * 2 + 1) * 65_535 / ((zeros + ones) * 2 + 2);
-                counts.preset(context * 256 + state, one, 0);
-                let seen = (state as u32).checked_ilog2().unwrap_or(0);
-                let ones = (state as u32).count_ones().saturating_sub(1);
-                recents.preset(context * 256 + state, (ones * 2 + 1) * 65_535 / (seen * 2 + 2), 0);
-            }
-        }
+        let (counts, recents) = first_maps();
+        let pages = if length < SHORT_BYTES { PageSize::Ordinary } else { PageSize::Large };
+        let refinement = || Refinement::new(65_536, 33, 0.5, 0.025, pages);
         let mut predictor = Self {
             text: Vec::new(),
             past: Past::default(),
             slots: Slots::new(line_bits),
             hashes: [0; CONTEXTS],
             at: [0; CONTEXTS],
-            counts,
-            recents,
+            counts: counts.repeat(CONTEXTS),
+            recents: recents.repeat(CONTEXTS),
             used: [(0, 0); CONTEXTS],
             matches: [
                 MatchModel::new(20, length),
@@ -83,11 +96,7 @@ impl Predictor {
                 ),
                 16.0,
             ),
-            refinements: [
-                Refinement::new(65_536, 33, 0.5, 0.025),
-                Refinement::new(65_536, 33, 0.5, 0.025),
-                Refinement::new(65_536, 33, 0.5, 0.025),
-            ],
+            refinements: [refinement(), refinement(), refinement()],
             partial: 1,
             bits: 0,
             one: 1 << 31,
@@ -102,6 +111,11 @@ impl Predictor {
     #[inline(always)]
     pub(crate) fn one(&self) -> u32 {
         self.one
+    }
+
+    /// The text whose bits were learned, as far as its bytes are whole.
+    pub(crate) fn into_text(self) -> Vec<u8> {
+        self.text
     }
 
     /// Learns the next bit.

@@ -29,14 +29,30 @@ impl Settings {
     }
 
     /// The settings a record names.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for another name or version, and for settings that are missing, unknown
+    /// or out of range.
     pub fn from_record(record: &Record) -> Result<Self> {
-        let unknown = || Error::Unknown { part: "coder", record: record.clone() };
-        if record.name != NAME || record.version != VERSION || record.parameters.len() != 1 {
-            return Err(unknown());
+        let read = || {
+            let table_bits = u32::try_from(record.get("table_bits")?).ok()?;
+            let settings = Self { table_bits };
+            (settings.record() == *record && settings.check().is_ok()).then_some(settings)
+        };
+        read().ok_or_else(|| Error::Unknown { part: "coder", record: record.clone() })
+    }
+
+    /// Whether every parameter is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if one is not.
+    pub fn check(&self) -> Result<()> {
+        if (16..=30).contains(&self.table_bits) {
+            return Ok(());
         }
-        match record.get("table_bits") {
-            Some(bits @ 16..=30) => Ok(Self { table_bits: bits as u32 }),
-            _ => Err(unknown()),
-        }
+        Err(Error::Settings(format!(
+            "byte mixer setting table_bits: expected 16 to 30, found {}",
+            self.table_bits
+        )))
     }
 }

@@ -7,10 +7,9 @@
 use finezip_core::{Error, Result, TokenId};
 
 use super::candidates::{Gather, keep_largest};
-use super::{NAME, Settings};
+use super::{MOST_FEATURES, NAME, Settings};
 use crate::arithmetic::exp;
-use crate::network::{SUM_LANES, adjust, dot};
-use crate::vector::{Loop, run_on};
+use crate::vector::{Loop, SUM_LANES, adjust, dot, run_on};
 
 /// No correction moves a logit further than this.
 const LONGEST_CORRECTION: f32 = 24.0;
@@ -137,6 +136,15 @@ impl Head {
                 format!("expected {expected} features with a row, found {}", features.len()),
             ));
         }
+        if features.len() > MOST_FEATURES {
+            return Err(Error::payload(
+                NAME,
+                format!(
+                    "expected at most {MOST_FEATURES} features with a row, found {}",
+                    features.len()
+                ),
+            ));
+        }
         self.width = features.len();
         self.features.resize(self.width.next_multiple_of(SUM_LANES), 0.0);
         Ok(())
@@ -255,6 +263,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::vector::units;
 
     const VOCAB: usize = 300;
     const WIDTH: usize = 37;
@@ -357,10 +366,8 @@ mod tests {
         let fast = Settings { rate: 4096, bias_rate: 1000, sensitivity: 7, ..few };
         for settings in [Settings::default(), few, fast] {
             let mut plain = Plain { settings, learned: BTreeMap::new() };
-            #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
-            let mut heads = vec![Head::new(settings, VOCAB)];
-            #[cfg(target_arch = "x86_64")]
-            heads.push(Head { unit: pulp::Arch::Scalar, ..Head::new(settings, VOCAB) });
+            let head = |unit| Head { unit, ..Head::new(settings, VOCAB) };
+            let mut heads: Vec<Head> = units().into_iter().map(head).collect();
             let mut changed = 0;
             for (row, features, token) in entries() {
                 let wanted = plain.code(&row, &features, token);

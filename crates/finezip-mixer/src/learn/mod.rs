@@ -23,9 +23,9 @@ use head::Head;
 /// What this coder calls itself in errors.
 const NAME: &str = "learn";
 
-/// Features that a model is expected to have at most, for bounds on memory: shapes of frames do
-/// not say how many there are.
-const MOST_FEATURES: u64 = 8192;
+/// Features that a model may have at most, for bounds on memory: shapes of frames do not say how
+/// many there are.
+const MOST_FEATURES: usize = 8192;
 
 /// Codes with another coder under logits that a learning head has corrected.
 ///
@@ -63,7 +63,7 @@ impl Coder for LearningCoder {
         // A token's entry makes rows for its candidates and for the token itself, at most.
         let made = (shape.tokens as u64).saturating_mul(self.settings.candidates + 1);
         let rows = self.settings.rows.min(shape.vocab_size as u64).min(made);
-        self.coder.memory_bytes(shape).saturating_add(rows * MOST_FEATURES * 4)
+        self.coder.memory_bytes(shape).saturating_add(rows * MOST_FEATURES as u64 * 4)
     }
 
     fn needs_features(&self) -> bool {

@@ -8,14 +8,11 @@
 
 use crate::arithmetic::ln;
 
-/// Sums of one context.
-#[derive(Clone, Copy, Debug, Default)]
-struct Entry {
-    ones: f32,
-    zeros: f32,
-    predicted_ones: f32,
-    predicted_zeros: f32,
-}
+/// Sums of one context: ones and zeros that came, ones and zeros that were predicted.
+///
+/// An array, not a structure: the standard library takes a vector of zeroed arrays as the system
+/// gives it, where it writes one of zeroed structures, and most entries are never used.
+type Entry = [f32; 4];
 
 /// Corrections by context.
 #[derive(Debug)]
@@ -28,26 +25,26 @@ pub(crate) struct Calibration {
 impl Calibration {
     /// `size` contexts; the past fades by `1 / horizon` a decision.
     pub(crate) fn new(size: usize, smoothing: f32, horizon: f32) -> Self {
-        Self { entries: vec![Entry::default(); size], smoothing, keep: 1.0 - 1.0 / horizon }
+        Self { entries: vec![[0.0; 4]; size], smoothing, keep: 1.0 - 1.0 / horizon }
     }
 
     /// What to add to a prediction in the logistic domain.
     #[inline(always)]
     pub(crate) fn correction(&self, at: usize) -> f32 {
-        let e = &self.entries[at];
+        let [ones, zeros, predicted_ones, predicted_zeros] = self.entries[at];
         let a = self.smoothing;
-        ln((e.ones + a) * (e.predicted_zeros + a) / ((e.predicted_ones + a) * (e.zeros + a)))
+        ln((ones + a) * (predicted_zeros + a) / ((predicted_ones + a) * (zeros + a)))
     }
 
     /// Learns what came where `predicted` was the probability of a one.
     #[inline(always)]
     pub(crate) fn learn(&mut self, at: usize, one: f32, predicted: f32) {
         let keep = self.keep;
-        let e = &mut self.entries[at];
-        e.ones = e.ones * keep + one;
-        e.zeros = e.zeros * keep + (1.0 - one);
-        e.predicted_ones = e.predicted_ones * keep + predicted;
-        e.predicted_zeros = e.predicted_zeros * keep + (1.0 - predicted);
+        let [ones, zeros, predicted_ones, predicted_zeros] = &mut self.entries[at];
+        *ones = *ones * keep + one;
+        *zeros = *zeros * keep + (1.0 - one);
+        *predicted_ones = *predicted_ones * keep + predicted;
+        *predicted_zeros = *predicted_zeros * keep + (1.0 - predicted);
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) const MATCHES: usize = 2;
 pub(crate) const REPLAYED: usize = 64;
 
 /// The past of one lane.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lane {
     /// Place in the frame of the token it would go on with.
     pub(crate) next: Option<usize>,
@@ -59,7 +59,8 @@ impl Lane {
                 _ => {}
             }
             if byte != b'\n' {
-                self.column += 1;
+                // A hostile vocabulary can make a line of more bytes than this counts.
+                self.column = self.column.saturating_add(1);
                 if self.column <= 2 {
                     self.line = self.line << 8 | u32::from(byte);
                 }

@@ -14,7 +14,7 @@ const VERIFIED: usize = 32;
 pub(crate) const MATCH_STATES: usize = 16 * 4;
 
 /// Where one lane's match stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MatchState {
     /// Place of the expected token.
     pointer: usize,
@@ -55,10 +55,20 @@ pub(crate) struct MatchTable {
     hash_bits: u32,
 }
 
+/// Places that are remembered of a frame of `tokens` tokens, as a power of 2.
+fn hash_bits(tokens: usize) -> u32 {
+    (usize::BITS - tokens.leading_zeros() + 1).clamp(8, 22)
+}
+
 impl MatchTable {
+    /// Bytes that the places of a frame of `tokens` tokens take.
+    pub(crate) fn memory_bytes(tokens: usize) -> u64 {
+        (size_of::<u32>() as u64) << hash_bits(tokens)
+    }
+
     /// For frames of `tokens` tokens.
     pub(crate) fn new(minimum: usize, tokens: usize) -> Self {
-        let hash_bits = (usize::BITS - tokens.leading_zeros() + 1).clamp(8, 22);
+        let hash_bits = hash_bits(tokens);
         Self { minimum, places: vec![0; 1 << hash_bits], hash_bits }
     }
 

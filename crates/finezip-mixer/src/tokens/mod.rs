@@ -120,6 +120,10 @@ impl Encoder for MixerEncoder<'_> {
         Ok(())
     }
 
+    fn coded_bytes(&self) -> usize {
+        self.coder.len()
+    }
+
     fn finish(self: Box<Self>) -> Result<Vec<u8>> {
         Ok(self.coder.finish())
     }

@@ -37,6 +37,9 @@ const SEEN: usize = 4;
 const FIRST_MATCH: usize = 6;
 const FIRST_CONTEXT: usize = FIRST_MATCH + 2 * MATCHES;
 
+/// Tokens that must agree before each match model expects something.
+const MATCH_MINIMA: [usize; MATCHES] = [4, 2];
+
 /// A correction in use: which entry, and whether it looks at the mirrored decision.
 #[derive(Clone, Copy, Debug, Default)]
 struct Use {
@@ -58,7 +61,8 @@ pub(crate) struct Mixer<'a> {
     /// The contexts in use and their tables.
     contexts: Vec<(usize, FollowerTable)>,
     active: Vec<Active>,
-    match_tables: [MatchTable; MATCHES],
+    /// Those in use.
+    match_tables: Vec<MatchTable>,
     by_shape: Calibration,
     by_decision: Calibration,
     seen: Vec<u8>,
@@ -96,20 +100,27 @@ fn hash(which: usize, a: u64, b: u64) -> u64 {
     mixed ^ mixed >> 32
 }
 
+/// Match models in use.
+fn matches_in_use(settings: Settings) -> usize {
+    if settings.mix { settings.matches as usize } else { 0 }
+}
+
 /// A context's cache lines in a frame of `tokens` tokens, as a power of 2.
 fn line_bits(settings: Settings, tokens: usize) -> u32 {
     let most = settings.table_bits as u32 - 6;
     (usize::BITS - tokens.leading_zeros()).clamp(6, most)
 }
 
-/// The most bytes that a mixer of a frame takes: each context's lines, match models by the
-/// number of tokens, and what every decision of the vocabulary has.
+/// The most bytes that a mixer of a frame takes: each context's lines, the tokens and where to find
+/// their like, what every decision of the vocabulary has, and tables of one size.
 pub(crate) fn memory_bytes(settings: Settings, shape: FrameShape) -> u64 {
     let contexts = if settings.mix { u64::from(settings.contexts.count_ones()) } else { 0 };
-    let tables = contexts.saturating_mul(64 << line_bits(settings, shape.tokens));
-    let per_token = (shape.tokens as u64).saturating_mul(16);
-    let per_decision = (shape.vocab_size as u64).saturating_mul(100);
-    tables.saturating_add(per_token).saturating_add(per_decision).saturating_add(16 << 20)
+    let lines = contexts.saturating_mul(64 << line_bits(settings, shape.tokens));
+    let tokens = (shape.tokens as u64).saturating_mul(size_of::<TokenId>() as u64);
+    let matches = matches_in_use(settings) as u64 * MatchTable::memory_bytes(shape.tokens);
+    // Six calibrations of 16 bytes, a count state, and the model's weight with its share of a sum.
+    let decisions = (shape.vocab_size as u64).saturating_mul(102);
+    [lines, tokens, matches, decisions].into_iter().fold(16 << 20, u64::saturating_add)
 }
 
 impl<'a> Mixer<'a> {
@@ -137,7 +148,7 @@ impl<'a> Mixer<'a> {
             .filter(|which| settings.mix && settings.contexts >> which & 1 == 1)
             .map(|which| (which, FollowerTable::new(line_bits)))
             .collect();
-        let sets = [KINDS * 16 * 2, 16 * 8, 512 + 32, 81 * 2, 1024, 1024];
+        let sets = [KINDS * 16 * 2, 16 * 8, 512 + 32, 27 * 2, 1024, 1024];
         let inputs = FIRST_CONTEXT + 2 * contexts.len();
         let mut first_weights = vec![0.0; inputs];
         first_weights[MODEL] = 0.95;
@@ -160,7 +171,10 @@ impl<'a> Mixer<'a> {
             tokens: vec![UNKNOWN; shape.tokens],
             lanes: Vec::new(),
             active: vec![Active::NONE; contexts.len()],
-            match_tables: [MatchTable::new(4, shape.tokens), MatchTable::new(2, shape.tokens)],
+            match_tables: MATCH_MINIMA[..matches_in_use(settings)]
+                .iter()
+                .map(|&minimum| MatchTable::new(minimum, shape.tokens))
+                .collect(),
             by_shape: Calibration::new(KINDS * 16 * DOUBTS * BUCKETS, 1.0, 1000.0),
             by_decision: Calibration::new(decisions * 3, 1.0, 1000.0),
             seen: vec![0; decisions],
@@ -306,9 +320,9 @@ impl<'a> Mixer<'a> {
         let doubt = ((opinion.doubt() * 2.0) as usize).min(DOUBTS - 1);
         let position = ((lane.position + 1).ilog2() as usize).min(15);
         let expected: [Option<u32>; MATCHES] = std::array::from_fn(|which| {
-            let known = self.match_tables[which].expected(&lane.matches[which], &self.tokens);
-            let wanted = (which as u64) < self.settings.matches;
-            known.filter(|_| wanted).map(|token| self.trie.places[token as usize])
+            let table = self.match_tables.get(which)?;
+            let token = table.expected(&lane.matches[which], &self.tokens)?;
+            Some(self.trie.places[token as usize])
         });
         let match_states = lane.matches.map(|state| state.state());
         let strengths = lane.matches.map(|state| state.strength());
@@ -489,5 +503,107 @@ fn third(stretched: f32) -> usize {
         2
     } else {
         1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use super::*;
+
+    /// A model that finds one outcome of every decision as probable as the other.
+    struct Undecided;
+
+    impl Opinion for Undecided {
+        fn split(&mut self, _low: u32, _middle: u32, _high: u32) -> (u64, u64) {
+            (1, 1)
+        }
+
+        fn top(&self) -> u32 {
+            0
+        }
+
+        fn doubt(&self) -> f32 {
+            1.0
+        }
+    }
+
+    const SHAPE: FrameShape = FrameShape { vocab_size: 95, lanes: 2, tokens: 200, bytes: 200 };
+
+    /// A token for each printable character.
+    fn table() -> Vec<Vec<u8>> {
+        (b' '..=b'~').map(|byte| vec![byte]).collect()
+    }
+
+    /// The token at a place of the frame.
+    fn token(index: usize) -> TokenId {
+        let text = b"One of these (or two) of [those] and ";
+        TokenId::from(text[index % text.len()] - b' ')
+    }
+
+    fn code(mixer: &mut Mixer<'_>, lane: usize, index: usize, feed: Feed) {
+        let place = mixer.trie.places[token(index) as usize];
+        let entry = StepEntry { lane, index, feed };
+        let coded = mixer.code(&entry, &mut Undecided, |_, middle| place >= middle);
+        assert_eq!(coded.unwrap(), token(index));
+    }
+
+    fn open(mixer: &mut Mixer<'_>, lane: usize, index: usize, feed: Feed) -> Lane {
+        mixer.open(&StepEntry { lane, index, feed }, 0);
+        mixer.lanes[lane].clone()
+    }
+
+    /// A lane that has read a part of the frame and nothing else.
+    fn having_read(places: Range<usize>) -> Lane {
+        let mut lane = Lane::default();
+        for index in places {
+            lane.advance(token(index), &table()[token(index) as usize]);
+        }
+        lane
+    }
+
+    #[test]
+    fn a_lane_that_jumps_reads_again_what_is_coded_before_it() {
+        let table = table();
+        let trie = Trie::new(&table).unwrap();
+        let mut mixer = Mixer::new(&trie, &table, Settings::level(9), SHAPE).unwrap();
+        for step in 0..50 {
+            for lane in 0..2 {
+                let index = lane * 50 + step;
+                let feed = if step == 0 { Feed::Restart { from: index } } else { Feed::Continue };
+                code(&mut mixer, lane, index, feed);
+            }
+        }
+        // The last 64, in their order.
+        let found = open(&mut mixer, 0, 100, Feed::Restart { from: 100 });
+        assert_eq!(found, having_read(36..100));
+        // Those there are.
+        let found = open(&mut mixer, 0, 30, Feed::Restart { from: 30 });
+        assert_eq!(found, having_read(0..30));
+        // None: the one before is not coded.
+        let found = open(&mut mixer, 1, 150, Feed::Restart { from: 150 });
+        assert_eq!(found, Lane::default());
+        // Nothing behind a gap.
+        code(&mut mixer, 1, 150, Feed::Restart { from: 150 });
+        let found = open(&mut mixer, 0, 151, Feed::Restart { from: 151 });
+        assert_eq!(found, having_read(150..151));
+    }
+
+    #[test]
+    fn a_restart_sets_the_position_and_forgets_nothing() {
+        let table = table();
+        let trie = Trie::new(&table).unwrap();
+        let mut mixer = Mixer::new(&trie, &table, Settings::level(9), SHAPE).unwrap();
+        for index in 0..80 {
+            code(&mut mixer, 0, index, Feed::Continue);
+        }
+        let mut wanted = mixer.lanes[0].clone();
+        assert_eq!((wanted.position, wanted.next), (80, Some(80)));
+        assert_eq!(open(&mut mixer, 0, 80, Feed::Continue), wanted);
+        for from in [80, 71, 0] {
+            wanted.position = 80 - from;
+            assert_eq!(open(&mut mixer, 0, 80, Feed::Restart { from }), wanted);
+        }
     }
 }

@@ -113,40 +113,4 @@ impl Recording {
         }
         Ok(coder.finish().len())
     }
-
-    /// Writes the recording in a form [`Recording::read`] takes.
-    pub fn write(&self, out: &mut impl std::io::Write) -> std::io::Result<()> {
-        for (recorded, token) in self.recorded.iter().zip(&self.tokens) {
-            out.write_all(&token.to_le_bytes())?;
-            out.write_all(&recorded.top.to_le_bytes())?;
-            out.write_all(&recorded.doubt.to_le_bytes())?;
-            out.write_all(&(recorded.splits.len() as u32).to_le_bytes())?;
-            for (zeros, ones) in &recorded.splits {
-                out.write_all(&zeros.to_le_bytes())?;
-                out.write_all(&ones.to_le_bytes())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what [`Recording::write`] wrote, with the vocabulary it was written with.
-    pub fn read(table: Vec<Vec<u8>>, mut from: impl std::io::Read) -> Result<Self> {
-        let mut recording = Self::new(table)?;
-        let mut head = [0u8; 16];
-        while from.read_exact(&mut head).is_ok() {
-            let word = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
-            let count = u32::from_le_bytes(word(12)) as usize;
-            let mut splits = Vec::new();
-            for _ in 0..count {
-                let mut pair = [0u8; 16];
-                from.read_exact(&mut pair)?;
-                let value = u128::from_le_bytes(pair);
-                splits.push((value as u64, (value >> 64) as u64));
-            }
-            recording.tokens.push(u32::from_le_bytes(word(0)));
-            let (top, doubt) = (u32::from_le_bytes(word(4)), f32::from_le_bytes(word(8)));
-            recording.recorded.push(Recorded { top, doubt, splits });
-        }
-        Ok(recording)
-    }
 }

@@ -15,6 +15,9 @@ pub(crate) const KIND_END: u8 = 8;
 /// A child that is no decision: the token is decided.
 pub(crate) const LEAF: u32 = u32::MAX;
 
+/// Tokens whose ids fit 16 bits.
+pub(crate) const NARROW: usize = 1 << 16;
+
 /// One decision over the places `low..high` of the sorted vocabulary (the walk knows both).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decision {
@@ -36,6 +39,8 @@ pub(crate) struct Trie {
     pub(crate) decisions: Vec<Decision>,
     /// Token at each place of the sorted vocabulary.
     pub(crate) tokens: Vec<TokenId>,
+    /// The same in 16 bits; empty where the vocabulary has more than [`NARROW`] tokens.
+    pub(crate) narrow_tokens: Vec<u16>,
     /// Place of each token.
     pub(crate) places: Vec<u32>,
 }
@@ -69,7 +74,10 @@ impl Trie {
         for (place, &token) in tokens.iter().enumerate() {
             places[token as usize] = place as u32;
         }
-        let mut trie = Self { decisions: Vec::with_capacity(table.len()), tokens, places };
+        let narrow = if tokens.len() <= NARROW { &tokens[..] } else { &[] };
+        let narrow_tokens = narrow.iter().map(|&token| token as u16).collect();
+        let decisions = Vec::with_capacity(table.len());
+        let mut trie = Self { decisions, tokens, narrow_tokens, places };
         trie.split_all(table);
         Ok(trie)
     }

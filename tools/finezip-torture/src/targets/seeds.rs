@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use finezip_coder::{Backend, RankCoder, Threads};
+use finezip_core::ByteCoder;
 use finezip_lora::{Adapter, AdapterConfig, LoraMatrices};
 use finezip_mixer::bytes;
 use finezip_models::seeded::SeededModel;
@@ -24,7 +25,8 @@ pub(super) fn payload() -> Vec<Vec<u8>> {
         let payload = coder.pack(&[0, 1, 0, 0, 99, 3, 0, 0]).expect("ranks");
         seeds.push([&[number, 7, 0, 0, 9], &payload[..]].concat());
     }
-    let payload = bytes::compress(SAMPLE, &bytes::Settings { table_bits: 16 });
+    let mixer = bytes::ByteMixer::new(bytes::Settings { table_bits: 16 }).expect("settings");
+    let payload = mixer.compress(SAMPLE).expect("a payload");
     seeds.push([&[SAMPLE.len() as u8, 0], &payload[..]].concat());
     seeds
 }
