@@ -11,7 +11,7 @@ use crate::support::Sandbox;
 use http_server::{Reply, Server};
 
 const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
-const SHA256: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
+pub(crate) const SHA256: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
 
 /// Where nothing answers.
 const NOWHERE: &str = "http://127.0.0.1:9";

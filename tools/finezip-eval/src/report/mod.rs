@@ -21,7 +21,6 @@ use anyhow::{Context, Result};
 
 use crate::args::{ReportArguments, TargetArguments};
 use crate::run::Text;
-use crate::run::config::Method;
 use crate::run::machine::Machine;
 use crate::run::results::{self, Line};
 use crate::text::bytes_short;
@@ -226,7 +225,7 @@ fn file_name(name: &str) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::run::config::Finezip;
+    use crate::run::config::{Finezip, Method};
     use crate::run::results::{Measures, Outcome, Tool};
 
     /// A cell that went well.
