@@ -112,10 +112,15 @@ const DISTURBED: char = '~';
 /// The part of the machine's time that others may take before a time counts as disturbed.
 const MOST_OF_OTHERS: f64 = 0.05;
 
+/// What others may take of any run: the system counts in hundredths of a second, for each kind of
+/// work and core.
+const TICKS_OF_OTHERS: f64 = 0.1;
+
 /// Whether other work took a part of the machine's time that may have shown.
 pub(crate) fn is_disturbed(line: &Line, cost: &Cost) -> bool {
     let whole = cost.seconds * line.machine.cores as f64;
-    cost.others_seconds.is_some_and(|others| others > MOST_OF_OTHERS * whole)
+    let most = (MOST_OF_OTHERS * whole).max(TICKS_OF_OTHERS);
+    cost.others_seconds.is_some_and(|others| others > most)
 }
 
 fn times(line: &Line, measures: &Measures) -> [String; 4] {
@@ -357,6 +362,8 @@ mod tests {
     fn a_time_beside_other_work_is_marked() {
         let mut line = line(Method::Peer { name: "zlib-9".into() }, "a", 125);
         line.machine.cores = 2;
+        let short = Cost { seconds: 0.05, others_seconds: Some(0.09), ..Cost::default() };
+        assert!(!is_disturbed(&line, &short));
         let times_with = |others_seconds| {
             let cost = Cost { seconds: 2.0, others_seconds, ..Cost::default() };
             let measures =
