@@ -23,6 +23,10 @@ pub(crate) fn of(machine: &Machine, lines: &[&Line]) -> String {
         (Some(least), Some(most)) => format!("the median of {least} to {most} runs"),
         (None, _) | (_, None) => String::new(),
     };
+    let instructions = match machine.instructions.as_slice() {
+        [] => String::new(),
+        names => format!(" with {}", names.join(", ")),
+    };
     let memory = machine.memory_gigabytes.map_or_else(String::new, |size| format!(", {size} GB"));
     let marked = if lines.iter().any(|line| !tables::is_by_its_coder(line)) {
         format!(
@@ -63,7 +67,7 @@ pub(crate) fn of(machine: &Machine, lines: &[&Line]) -> String {
         ),
     };
     format!(
-        "{}, {} cores{memory}, {}. {} cells, {} of them failed; each ran in processes of its own, \
+        "{}{instructions}, {} cores{memory}, {}. {} cells, {} of them failed; each ran in processes of its own, \
          and what came back was compared with the text byte for byte{apart}. Times are of whole \
          processes, opening the model included, each {repeats}; tokens/s leave the start out, and \
          so do speeds of one of ours beside another of ours, but for the way back. Sizes are of \

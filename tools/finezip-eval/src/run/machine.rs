@@ -16,24 +16,42 @@ pub(crate) struct Machine {
     /// Memory in whole GB, where the system tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) memory_gigabytes: Option<u64>,
+    /// The wider ones of its instruction sets: processors of one name may differ in them, and in
+    /// speed several times over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) instructions: Vec<String>,
 }
+
+/// Instruction sets that speed depends on, as `/proc/cpuinfo` calls them.
+const INSTRUCTIONS: [&str; 8] =
+    ["avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimd", "asimddp", "i8mm"];
 
 impl Machine {
     /// This one.
     pub(crate) fn this() -> Self {
-        let processor = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("model name"))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::of(&read("/proc/cpuinfo"), &read("/proc/meminfo"), cores)
+    }
+
+    /// What the system's tables tell; empty ones tell nothing.
+    fn of(cpuinfo: &str, meminfo: &str, cores: usize) -> Self {
+        let told = |name: &str| {
+            let line = cpuinfo.lines().find(|line| line.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim())
+        };
+        let flags: Vec<&str> =
+            told("flags").or(told("Features")).unwrap_or_default().split_whitespace().collect();
+        let instructions = INSTRUCTIONS.iter().filter(|name| flags.contains(name));
+        let kibibytes = meminfo.lines().find_map(|line| {
+            line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<f64>().ok()
         });
         Self {
-            processor: processor.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            processor: told("model name").unwrap_or(std::env::consts::ARCH).to_owned(),
+            cores,
             system: std::env::consts::OS.to_owned(),
-            memory_gigabytes: fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-                let line = text.lines().find(|line| line.starts_with("MemTotal"))?;
-                let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-                Some((kibibytes * 1024.0 / 1e9).round() as u64)
-            }),
+            memory_gigabytes: kibibytes.map(|count| (count * 1024.0 / 1e9).round() as u64),
+            instructions: instructions.map(|&name| name.to_owned()).collect(),
         }
     }
 }
@@ -68,6 +86,26 @@ pub(crate) fn own_peak_bytes() -> Option<u64> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processors_of_one_name_are_told_apart() {
+        let cpuinfo = |flags: &str| {
+            format!(
+                "processor\t: 0\nmodel name\t: A B\nflags\t\t: fpu {flags} sse2\n\nprocessor: 1\n"
+            )
+        };
+        let machine = |flags| Machine::of(&cpuinfo(flags), "MemTotal:  24000000 kB\n", 2);
+        let narrow = machine("avx2");
+        assert_eq!((narrow.processor.as_str(), narrow.memory_gigabytes), ("A B", Some(25)));
+        assert_eq!(narrow.instructions, ["avx2"]);
+        assert_eq!(
+            machine("avx512f avx512_vnni avx2").instructions,
+            ["avx2", "avx512f", "avx512_vnni"]
+        );
+        let unknown = Machine::of("", "", 2);
+        assert_eq!(unknown.processor, std::env::consts::ARCH);
+        assert!(unknown.instructions.is_empty() && unknown.memory_gigabytes.is_none());
+    }
 
     #[test]
     fn idle_time_is_no_busy_time() {
