@@ -404,9 +404,9 @@ impl Side {
             }
         };
         match self {
-            Self::Of(part, values) => first(&has(*part, *values)),
+            Self::Of(part, values) => first(&has(*part, values)),
             Self::SmallestOf(part, values) => {
-                let those = by(&has(*part, *values));
+                let those = by(&has(*part, values));
                 those.into_iter().min_by_key(|member| member.measures.archive_bytes)
             }
             // Numbers ascend, and what has none stands before them.
