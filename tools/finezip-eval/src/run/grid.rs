@@ -12,8 +12,8 @@ use crate::text::bytes_short;
 
 /// The grids that are built in, by name.
 const BUILT_IN: [(&str, &str); 3] = [
-    ("quick", include_str!("../../grids/quick.toml")),
     ("small", include_str!("../../grids/small.toml")),
+    ("medium", include_str!("../../grids/medium.toml")),
     ("large", include_str!("../../grids/large.toml")),
 ];
 
