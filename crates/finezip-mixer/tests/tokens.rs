@@ -1,8 +1,8 @@
 //! The token mixer through the traits it is used by: any logits, any tokens, both directions.
 
 use finezip_core::softmax::{row_maximum, weight};
-use finezip_core::{Coder, Feed, FrameShape, Logits, Rows, StepEntry, TokenId};
-use finezip_mixer::tokens::{MixerCoder, Settings};
+use finezip_core::{Coder, Feed, FrameShape, Logits, Record, Rows, StepEntry, TokenId};
+use finezip_mixer::tokens::{MixerCoder, NAME, Settings};
 use proptest::prelude::*;
 
 /// A vocabulary with every byte, some words, equal strings and special tokens.
@@ -171,6 +171,7 @@ proptest! {
     #[test]
     fn any_logits_and_tokens_come_back(
         level in 1u32..=9,
+        has_choice in any::<bool>(),
         lanes in 1usize..5,
         plan in plans(),
         cells in prop::collection::vec((0usize..269, extreme()), 1..200),
@@ -187,7 +188,8 @@ proptest! {
             })
             .collect();
         let frame = Frame { vocab, lanes, tokens, rows, plan };
-        let coder = coder(Settings { table_bits: 14, ..Settings::level(level) });
+        let settings = Settings { table_bits: 14, ..Settings::level(level) };
+        let coder = coder(if has_choice { settings } else { settings.without_choice() });
         let payload = frame.encode(&coder);
         prop_assert_eq!(frame.decode(&coder, &payload), (frame.tokens.clone(), true));
     }
@@ -237,21 +239,65 @@ fn mixing_finds_what_repeats() {
     assert!(sizes[2] * 10 < plain * 8, "{sizes:?} of {plain}");
 }
 
+/// A frame of tokens drawn as the model says, which leaves nothing to learn.
+fn as_foreseen(tokens: usize) -> Frame {
+    let vocab = table().len();
+    let mut state = 5u32;
+    let mut random = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize
+    };
+    let mut rows = Vec::new();
+    let mut coded = Vec::new();
+    for _ in 0..tokens {
+        let likely: Vec<usize> = (0..16).map(|_| random() % vocab).collect();
+        let mut row = vec![-9.0; vocab];
+        likely.iter().for_each(|&token| row[token] = 4.0);
+        coded.push(likely[random() % likely.len()] as TokenId);
+        rows.push(row);
+    }
+    Frame { vocab, lanes: 1, tokens: coded, rows, plan: Plan::Regions { restart: 64 } }
+}
+
+#[test]
+fn a_frame_is_plain_where_that_is_shorter() {
+    let mut plain_ones = 0;
+    for frame in [as_foreseen(400), frame(3, 2000, 4), frame(5, 12, 1), frame(5, 0, 1)] {
+        let plain = frame.encode(&coder(Settings::level(1))).len();
+        for level in 2..=9 {
+            let settings = Settings::level(level);
+            let mixed = frame.encode(&coder(settings.without_choice()));
+            let coder = coder(settings);
+            let payload = frame.encode(&coder);
+            let least = plain.min(mixed.len());
+            // Half a byte, and where a code may end.
+            assert!(payload.len() <= least + 2, "{} of {least}", payload.len());
+            assert_eq!(frame.decode(&coder, &payload), (frame.tokens.clone(), true));
+            // The first decision is the first bits: those of a plain frame are small.
+            let is_plain = payload.first().is_none_or(|&byte| byte < 1 << 4);
+            plain_ones += usize::from(is_plain && plain + 2 < mixed.len());
+            assert!(!is_plain || plain <= mixed.len() + 2, "{plain} {}", mixed.len());
+        }
+    }
+    assert!(plain_ones >= 4, "{plain_ones}");
+}
+
 #[test]
 fn payloads_are_fixed() {
     let frame = frame(11, 1200, 3);
-    let found: Vec<(usize, u64)> = [1, 2, 6, 9]
-        .map(|level| {
-            let coder = coder(Settings::level(level));
-            let payload = frame.encode(&coder);
-            assert_eq!(frame.decode(&coder, &payload), (frame.tokens.clone(), true));
-            let hash = payload.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-            });
-            (payload.len(), hash)
-        })
-        .to_vec();
+    let hash_of = |settings: Settings| {
+        let coder = coder(settings);
+        let payload = frame.encode(&coder);
+        assert_eq!(frame.decode(&coder, &payload), (frame.tokens.clone(), true));
+        let hash = payload.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        (payload.len(), hash)
+    };
+    let found = [1, 2, 6, 9].map(|level| hash_of(Settings::level(level).without_choice()));
     assert_eq!(found, GOLDEN, "found {found:#x?}");
+    let found = [2, 6, 9].map(|level| hash_of(Settings::level(level)));
+    assert_eq!(found, GOLDEN_OF_A_CHOICE, "found {found:#x?}");
 }
 
 const GOLDEN: [(usize, u64); 4] = [
@@ -260,6 +306,9 @@ const GOLDEN: [(usize, u64); 4] = [
     (541, 0xc2dd_16f4_0c85_704e),
     (468, 0xc4b7_5638_ea2c_8bcb),
 ];
+
+const GOLDEN_OF_A_CHOICE: [(usize, u64); 3] =
+    [(644, 0x1fc5_e6bc_93ee_357b), (541, 0x6c8d_1de6_3ead_b847), (468, 0x9cbc_abef_ac55_f22c)];
 
 /// Lanes that jump over what others code, and lanes that start anew with some of their past.
 #[test]
@@ -313,7 +362,17 @@ fn settings_survive_a_record() {
         let settings = Settings::level(level);
         assert_eq!(Settings::from_record(&settings.record()).unwrap(), settings);
         assert_eq!(coder(settings).record(), settings.record());
+        let without_choice = settings.without_choice();
+        let record = without_choice.record();
+        assert_eq!(record, Record::new(NAME, 1).with("level", u64::from(level)));
+        assert_eq!(Settings::from_record(&record).unwrap(), without_choice);
     }
+    for (name, version) in [(NAME, 0), (NAME, 3), ("other", 2)] {
+        let record = Record::new(name, version).with("level", 6);
+        assert!(Settings::from_record(&record).is_err(), "{record}");
+    }
+    assert!(Settings::from_record(&Record::new(NAME, 2).with("level", 1)).is_err());
+    assert!(MixerCoder::new(table(), Settings { mix: false, ..Settings::level(6) }).is_err());
     let record = Settings::default().record();
     assert!(Settings::from_record(&record.clone().with("table_bits", 60)).is_err());
     assert!(Settings::from_record(&record.with("other", 1)).is_err());

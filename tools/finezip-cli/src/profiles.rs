@@ -145,7 +145,10 @@ fn usual_profiles(checkpoint: &Checkpoint, name: &str) -> Outcome<Vec<Profile>> 
     };
     let mut coders = vec![(ArithmeticCoder::default().record(), schedule(1)?)];
     for level in 2..=9 {
-        coders.push((tokens::Settings::level(level).record(), schedule(level)?));
+        let settings = tokens::Settings::level(level);
+        for settings in [settings, settings.without_choice()] {
+            coders.push((settings.record(), schedule(level)?));
+        }
     }
     let language = |engine: &Record, (coder, schedule): &(Record, Record)| LanguageDescriptor {
         model: ModelIdentity {

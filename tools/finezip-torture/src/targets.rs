@@ -169,14 +169,16 @@ pub fn rank(bytes: &[u8]) {
     decode(&RankCoder::new(backend, Threads::Inline), shape, payload);
 }
 
-/// Bytes as the payload of a token mixer; the first says at which level.
+/// Bytes as the payload of a token mixer; the first says at which level, and whether it has the
+/// choice of a plain code.
 pub fn token_mixer(bytes: &[u8]) {
     static CODERS: LazyLock<Vec<tokens::MixerCoder>> = LazyLock::new(|| {
-        let coder = |level| {
-            let settings = tokens::Settings { table_bits: 12, ..tokens::Settings::level(level) };
+        let coder = |settings| {
             tokens::MixerCoder::new(PARTS.table(), settings).expect("the seeded vocabulary")
         };
-        (1..=9).map(coder).collect()
+        let levels = (1..=9).map(tokens::Settings::level);
+        let settings = levels.map(|level| tokens::Settings { table_bits: 12, ..level });
+        settings.flat_map(|settings| [settings.without_choice(), settings]).map(coder).collect()
     });
     let Some((&level, bytes)) = bytes.split_first() else { return };
     let Some((shape, payload)) = shaped(bytes, PARTS.table().len()) else { return };

@@ -2,6 +2,8 @@
 //! text itself has shown so far.
 
 mod calibration;
+mod coding;
+mod contexts;
 mod distribution;
 mod followers;
 mod lane;
@@ -17,13 +19,12 @@ pub use settings::{DEFAULT_LEVEL, Settings, VERSION};
 use std::sync::Arc;
 
 use finezip_core::{
-    Coder, Decoder, Encoder, Error, FrameShape, Record, Result, Rows, StepEntry, TokenId,
+    Coder, Decoder, Encoder, FrameShape, Record, Result, Rows, StepEntry, TokenId,
     coder::check_step,
 };
 
-use crate::binary::{BinaryDecoder, BinaryEncoder};
+use coding::{FrameDecoder, FrameEncoder};
 use distribution::Distribution;
-use model::Mixer;
 use trie::Trie;
 
 /// The name of the token mixer in archives.
@@ -34,6 +35,14 @@ pub const NAME: &str = "mixer";
 struct Vocabulary {
     table: Vec<Vec<u8>>,
     trie: Trie,
+}
+
+impl Vocabulary {
+    /// A vocabulary, bytes by id.
+    fn new(table: Vec<Vec<u8>>) -> Result<Self> {
+        let trie = Trie::new(&table)?;
+        Ok(Self { table, trie })
+    }
 }
 
 /// Codes tokens under mixed distributions.
@@ -47,16 +56,7 @@ impl MixerCoder {
     /// A coder for a vocabulary, given the bytes of each token by id (none for special tokens).
     pub fn new(table: Vec<Vec<u8>>, settings: Settings) -> Result<Self> {
         settings.check()?;
-        let trie = Trie::new(&table)?;
-        Ok(Self { vocabulary: Arc::new(Vocabulary { table, trie }), settings })
-    }
-
-    fn mixer(&self, shape: FrameShape) -> Result<Mixer<'_>> {
-        Mixer::new(&self.vocabulary.trie, &self.vocabulary.table, self.settings, shape)
-    }
-
-    fn distribution(&self) -> Distribution<'_> {
-        Distribution::new(&self.vocabulary.trie)
+        Ok(Self { vocabulary: Arc::new(Vocabulary::new(table)?), settings })
     }
 }
 
@@ -71,10 +71,8 @@ impl Coder for MixerCoder {
 
     fn encoder<'a>(&'a self, shape: FrameShape) -> Result<Box<dyn Encoder + 'a>> {
         Ok(Box::new(MixerEncoder {
-            mixer: self.mixer(shape)?,
-            distribution: self.distribution(),
-            places: &self.vocabulary.trie.places,
-            coder: BinaryEncoder::new(),
+            frame: FrameEncoder::new(&self.vocabulary, self.settings, shape)?,
+            distribution: Distribution::new(&self.vocabulary.trie),
         }))
     }
 
@@ -84,56 +82,41 @@ impl Coder for MixerCoder {
         payload: &'a [u8],
     ) -> Result<Box<dyn Decoder + 'a>> {
         Ok(Box::new(MixerDecoder {
-            mixer: self.mixer(shape)?,
-            distribution: self.distribution(),
-            coder: BinaryDecoder::new(payload),
+            frame: FrameDecoder::new(&self.vocabulary, self.settings, shape, payload)?,
+            distribution: Distribution::new(&self.vocabulary.trie),
         }))
     }
 }
 
 /// One frame on its way in.
 struct MixerEncoder<'a> {
-    mixer: Mixer<'a>,
+    frame: FrameEncoder<'a>,
     distribution: Distribution<'a>,
-    places: &'a [u32],
-    coder: BinaryEncoder,
 }
 
 impl Encoder for MixerEncoder<'_> {
     fn encode(&mut self, entries: &[StepEntry], rows: Rows<'_>, tokens: &[TokenId]) -> Result<()> {
         check_step(NAME, entries, rows, tokens.len())?;
         for (i, (entry, &token)) in entries.iter().zip(tokens).enumerate() {
-            let Some(&place) = self.places.get(token as usize) else {
-                return Err(Error::payload(
-                    NAME,
-                    format!("token {token} in a vocabulary of {}", self.places.len()),
-                ));
-            };
             self.distribution.fill(rows.row(i), rows.maximum(i))?;
-            let coder = &mut self.coder;
-            self.mixer.code(entry, &mut self.distribution, |one, middle| {
-                let outcome = place >= middle;
-                coder.encode(outcome, one);
-                outcome
-            })?;
+            self.frame.encode(entry, &mut self.distribution, token)?;
         }
         Ok(())
     }
 
     fn coded_bytes(&self) -> usize {
-        self.coder.len()
+        self.frame.len()
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<u8>> {
-        Ok(self.coder.finish())
+        Ok(self.frame.finish())
     }
 }
 
 /// One frame on its way out.
 struct MixerDecoder<'a> {
-    mixer: Mixer<'a>,
+    frame: FrameDecoder<'a>,
     distribution: Distribution<'a>,
-    coder: BinaryDecoder<'a>,
 }
 
 impl Decoder for MixerDecoder<'_> {
@@ -146,19 +129,12 @@ impl Decoder for MixerDecoder<'_> {
         check_step(NAME, entries, rows, tokens.len())?;
         for (i, (entry, token)) in entries.iter().zip(tokens).enumerate() {
             self.distribution.fill(rows.row(i), rows.maximum(i))?;
-            let coder = &mut self.coder;
-            *token = self.mixer.code(entry, &mut self.distribution, |one, _| coder.decode(one))?;
+            *token = self.frame.decode(entry, &mut self.distribution)?;
         }
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        match self.coder.unread() {
-            0 => Ok(()),
-            unread => Err(Error::payload(
-                NAME,
-                format!("the payload goes on for {unread} bytes after its last token"),
-            )),
-        }
+        self.frame.finish()
     }
 }

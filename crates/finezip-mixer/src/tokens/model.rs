@@ -2,15 +2,17 @@
 //! contexts have seen, mixed, refined, coded, learned. The same walk drives both directions; only
 //! who knows the outcome differs.
 
-use finezip_core::{Error, Feed, FrameShape, Result, StepEntry, TokenId};
+use finezip_core::{Feed, FrameShape, StepEntry, TokenId};
 
-use super::NAME;
+use super::Vocabulary;
 use super::calibration::{Average, Calibration};
+use super::coding::Decide;
+use super::contexts::{self, CONTEXTS, hash};
 use super::distribution::Opinion;
 use super::followers::{Active, FollowerTable};
 use super::lane::{Lane, MATCHES, REPLAYED};
 use super::matches::{MATCH_STATES, MatchTable, UNKNOWN};
-use super::settings::{CONTEXTS, Settings};
+use super::settings::Settings;
 use super::trie::{KIND_END, LEAF, Trie};
 use crate::arithmetic::{ln, squash};
 use crate::history::{COUNT_STATES, CountStates};
@@ -55,7 +57,6 @@ pub(crate) struct Mixer<'a> {
     trie: &'a Trie,
     table: &'a [Vec<u8>],
     settings: Settings,
-    shape: FrameShape,
     tokens: Vec<TokenId>,
     lanes: Vec<Lane>,
     /// The contexts in use and their tables.
@@ -92,14 +93,6 @@ fn count_state(larger: u32, smaller: u32, agrees: bool) -> usize {
     (step(larger) * 6 + step(smaller).min(5)) * 2 + usize::from(agrees)
 }
 
-#[inline(always)]
-fn hash(which: usize, a: u64, b: u64) -> u64 {
-    let mut mixed = (a ^ (which as u64) << 58).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ mixed >> 32 ^ b).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    mixed = (mixed ^ mixed >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    mixed ^ mixed >> 32
-}
-
 /// Match models in use.
 fn matches_in_use(settings: Settings) -> usize {
     if settings.mix { settings.matches as usize } else { 0 }
@@ -124,28 +117,13 @@ pub(crate) fn memory_bytes(settings: Settings, shape: FrameShape) -> u64 {
 }
 
 impl<'a> Mixer<'a> {
-    /// A mixer that has seen nothing.
-    pub(crate) fn new(
-        trie: &'a Trie,
-        table: &'a [Vec<u8>],
-        settings: Settings,
-        shape: FrameShape,
-    ) -> Result<Self> {
-        settings.check()?;
-        if shape.vocab_size != table.len() {
-            return Err(Error::Settings(format!(
-                "the mixer knows {} tokens, the frame's model has {}",
-                table.len(),
-                shape.vocab_size
-            )));
-        }
-        if shape.tokens >= UNKNOWN as usize {
-            return Err(Error::payload(NAME, format!("a frame of {} tokens", shape.tokens)));
-        }
+    /// A mixer that has seen nothing of a frame, under settings that mix.
+    pub(crate) fn new(vocabulary: &'a Vocabulary, settings: Settings, shape: FrameShape) -> Self {
+        let Vocabulary { table, trie } = vocabulary;
         let decisions = trie.decisions.len().max(1);
         let line_bits = line_bits(settings, shape.tokens);
         let contexts: Vec<_> = (0..CONTEXTS)
-            .filter(|which| settings.mix && settings.contexts >> which & 1 == 1)
+            .filter(|which| settings.contexts >> which & 1 == 1)
             .map(|which| (which, FollowerTable::new(line_bits)))
             .collect();
         let sets = [KINDS * 16 * 2, 16 * 8, 512 + 32, 27 * 2, 1024, 1024];
@@ -163,11 +141,10 @@ impl<'a> Mixer<'a> {
             first_weights[input] = 0.05 * share;
             first_weights[input + 1] = 0.03 * share;
         }
-        Ok(Self {
+        Self {
             trie,
             table,
             settings,
-            shape,
             tokens: vec![UNKNOWN; shape.tokens],
             lanes: Vec::new(),
             active: vec![Active::NONE; contexts.len()],
@@ -205,63 +182,21 @@ impl<'a> Mixer<'a> {
             ),
             uses: Vec::with_capacity(inputs),
             contexts,
-        })
+        }
     }
 
-    /// Codes the token of `entry`: `decide` is told the probability of outcome 1 in 2^32nds and
-    /// the decision's middle, codes the outcome and returns it.
+    /// Codes the token of `entry`, which is one of the frame's.
     pub(crate) fn code(
         &mut self,
         entry: &StepEntry,
         opinion: &mut impl Opinion,
-        mut decide: impl FnMut(u32, u32) -> bool,
-    ) -> Result<TokenId> {
-        if entry.index >= self.shape.tokens || entry.lane >= self.shape.lanes {
-            return Err(Error::payload(
-                NAME,
-                format!(
-                    "step entry of lane {} and index {} in a frame of {} lanes and {} tokens",
-                    entry.lane, entry.index, self.shape.lanes, self.shape.tokens
-                ),
-            ));
-        }
-        let place = if self.settings.mix {
-            self.open(entry, opinion.top());
-            self.walk_mixed(entry.lane, opinion, &mut decide)
-        } else {
-            self.walk_plainly(opinion, &mut decide)
-        };
+        mut decide: impl Decide,
+    ) -> TokenId {
+        self.open(entry, opinion.top());
+        let place = self.walk(entry.lane, opinion, &mut decide);
         let token = self.trie.tokens[place as usize];
-        if self.settings.mix {
-            self.close(entry, place, token);
-        }
-        Ok(token)
-    }
-
-    fn root(&self) -> u32 {
-        if self.trie.decisions.is_empty() { LEAF } else { 0 }
-    }
-
-    fn walk_plainly(
-        &mut self,
-        opinion: &mut impl Opinion,
-        decide: &mut impl FnMut(u32, u32) -> bool,
-    ) -> u32 {
-        let (mut low, mut high, mut at) = (0, self.trie.tokens.len() as u32, self.root());
-        while at != LEAF {
-            let decision = self.trie.decisions[at as usize];
-            let (zeros, ones) = opinion.split(low, decision.middle, high);
-            let one = (u128::from(ones) << 32) / u128::from(zeros + ones);
-            let outcome =
-                decide((one as u64).clamp(1, u64::from(u32::MAX)) as u32, decision.middle);
-            if outcome {
-                low = decision.middle
-            } else {
-                high = decision.middle
-            }
-            at = decision.next[usize::from(outcome)];
-        }
-        low
+        self.close(entry, place, token);
+        token
     }
 
     /// Brings the lane to the entry and opens its contexts.
@@ -282,39 +217,12 @@ impl<'a> Mixer<'a> {
         if let Feed::Restart { from } = entry.feed {
             lane.position = entry.index.saturating_sub(from);
         }
-        let [t1, t2, t3, t4, _] = lane.last_tokens.map(u64::from);
-        let bytes = |count: u32| lane.bytes & ((1 << (8 * count)) - 1);
-        let top = u64::from(top);
-        let word = u64::from(lane.word);
         for ((which, table), active) in self.contexts.iter_mut().zip(&mut self.active) {
-            let (a, b) = match which {
-                0 => (t1, 0),
-                1 => (t1, t2),
-                2 => (t1 | t2 << 32, t3),
-                3 => (t1 | t2 << 32, t3 | t4 << 32),
-                4 => (bytes(2), 0),
-                5 => (bytes(4), 0),
-                6 => (word, bytes(1)),
-                7 => (top, 0),
-                8 => (top, t1),
-                9 => (t2, 0),
-                10 => (lane.brackets & 0xff, word),
-                11 => (word, u64::from(lane.words[0])),
-                12 => (t2, t3),
-                13 => (u64::from(lane.line), u64::from(lane.column.min(40)) | bytes(1) << 8),
-                14 => (bytes(6), 0),
-                _ => (word ^ bytes(1) << 32, u64::from(lane.words[1])),
-            };
-            table.open(hash(*which, a, b), active);
+            table.open(contexts::hash_of(*which, lane, top), active);
         }
     }
 
-    fn walk_mixed(
-        &mut self,
-        lane: usize,
-        opinion: &mut impl Opinion,
-        decide: &mut impl FnMut(u32, u32) -> bool,
-    ) -> u32 {
+    fn walk(&mut self, lane: usize, opinion: &mut impl Opinion, decide: &mut impl Decide) -> u32 {
         let lane = &self.lanes[lane];
         let top = opinion.top();
         let doubt = ((opinion.doubt() * 2.0) as usize).min(DOUBTS - 1);
@@ -327,7 +235,7 @@ impl<'a> Mixer<'a> {
         let match_states = lane.matches.map(|state| state.state());
         let strengths = lane.matches.map(|state| state.strength());
         let last_token = lane.last_tokens[0];
-        let (mut low, mut high, mut at) = (0, self.trie.tokens.len() as u32, self.root());
+        let (mut low, mut high, mut at) = (0, self.trie.tokens.len() as u32, self.trie.root());
         while at != LEAF {
             let decision = self.trie.decisions[at as usize];
             let middle = decision.middle;
@@ -441,7 +349,8 @@ impl<'a> Mixer<'a> {
             }
             let last = (mixed + correction * REFINED_PART).clamp(-LIMIT, LIMIT);
             let rarer = ((squash(-last.abs()) * 4_294_967_296.0) as u32).max(1);
-            let outcome = decide(if last > 0.0 { rarer.wrapping_neg() } else { rarer }, middle);
+            let one = if last > 0.0 { rarer.wrapping_neg() } else { rarer };
+            let outcome = decide(one, (zeros, ones), middle);
 
             let one = f32::from(u8::from(outcome));
             let mixed_probability = squash(mixed);
@@ -532,8 +441,8 @@ mod tests {
     const SHAPE: FrameShape = FrameShape { vocab_size: 95, lanes: 2, tokens: 200, bytes: 200 };
 
     /// A token for each printable character.
-    fn table() -> Vec<Vec<u8>> {
-        (b' '..=b'~').map(|byte| vec![byte]).collect()
+    fn vocabulary() -> Vocabulary {
+        Vocabulary::new((b' '..=b'~').map(|byte| vec![byte]).collect()).unwrap()
     }
 
     /// The token at a place of the frame.
@@ -545,8 +454,8 @@ mod tests {
     fn code(mixer: &mut Mixer<'_>, lane: usize, index: usize, feed: Feed) {
         let place = mixer.trie.places[token(index) as usize];
         let entry = StepEntry { lane, index, feed };
-        let coded = mixer.code(&entry, &mut Undecided, |_, middle| place >= middle);
-        assert_eq!(coded.unwrap(), token(index));
+        let coded = mixer.code(&entry, &mut Undecided, |_, _, middle| place >= middle);
+        assert_eq!(coded, token(index));
     }
 
     fn open(mixer: &mut Mixer<'_>, lane: usize, index: usize, feed: Feed) -> Lane {
@@ -556,18 +465,18 @@ mod tests {
 
     /// A lane that has read a part of the frame and nothing else.
     fn having_read(places: Range<usize>) -> Lane {
+        let table = vocabulary().table;
         let mut lane = Lane::default();
         for index in places {
-            lane.advance(token(index), &table()[token(index) as usize]);
+            lane.advance(token(index), &table[token(index) as usize]);
         }
         lane
     }
 
     #[test]
     fn a_lane_that_jumps_reads_again_what_is_coded_before_it() {
-        let table = table();
-        let trie = Trie::new(&table).unwrap();
-        let mut mixer = Mixer::new(&trie, &table, Settings::level(9), SHAPE).unwrap();
+        let vocabulary = vocabulary();
+        let mut mixer = Mixer::new(&vocabulary, Settings::level(9), SHAPE);
         for step in 0..50 {
             for lane in 0..2 {
                 let index = lane * 50 + step;
@@ -592,9 +501,8 @@ mod tests {
 
     #[test]
     fn a_restart_sets_the_position_and_forgets_nothing() {
-        let table = table();
-        let trie = Trie::new(&table).unwrap();
-        let mut mixer = Mixer::new(&trie, &table, Settings::level(9), SHAPE).unwrap();
+        let vocabulary = vocabulary();
+        let mut mixer = Mixer::new(&vocabulary, Settings::level(9), SHAPE);
         for index in 0..80 {
             code(&mut mixer, 0, index, Feed::Continue);
         }

@@ -3,11 +3,11 @@
 
 use finezip_core::{Feed, FrameShape, Result, StepEntry, TokenId};
 
+use super::Vocabulary;
+use super::coding::FrameEncoder;
 use super::distribution::{Distribution, Opinion};
-use super::model::Mixer;
 use super::settings::Settings;
-use super::trie::{LEAF, Trie};
-use crate::binary::BinaryEncoder;
+use super::trie::LEAF;
 
 /// What the model said on the way to one token.
 #[derive(Clone, Debug)]
@@ -20,8 +20,7 @@ struct Recorded {
 /// A frame's tokens with the model's opinions on them.
 #[derive(Debug)]
 pub struct Recording {
-    table: Vec<Vec<u8>>,
-    trie: Trie,
+    vocabulary: Vocabulary,
     tokens: Vec<TokenId>,
     recorded: Vec<Recorded>,
 }
@@ -51,20 +50,20 @@ impl Opinion for Replay<'_> {
 impl Recording {
     /// An empty recording for a vocabulary, bytes by id.
     pub fn new(table: Vec<Vec<u8>>) -> Result<Self> {
-        let trie = Trie::new(&table)?;
-        Ok(Self { table, trie, tokens: Vec::new(), recorded: Vec::new() })
+        let vocabulary = Vocabulary::new(table)?;
+        Ok(Self { vocabulary, tokens: Vec::new(), recorded: Vec::new() })
     }
 
     /// Records the row `[vocab]` of the frame's next token, in the frame's order.
     pub fn push(&mut self, row: &[f32], token: TokenId) -> Result<()> {
-        let mut distribution = Distribution::new(&self.trie);
+        let trie = &self.vocabulary.trie;
+        let mut distribution = Distribution::new(trie);
         distribution.fill(row, None)?;
-        let place = self.trie.places[token as usize];
-        let (mut low, mut high) = (0, self.table.len() as u32);
-        let mut at = if self.trie.decisions.is_empty() { LEAF } else { 0 };
+        let place = trie.places[token as usize];
+        let (mut low, mut high, mut at) = (0, trie.tokens.len() as u32, trie.root());
         let mut splits = Vec::new();
         while at != LEAF {
-            let decision = self.trie.decisions[at as usize];
+            let decision = trie.decisions[at as usize];
             splits.push(distribution.split(low, decision.middle, high));
             let outcome = place >= decision.middle;
             if outcome {
@@ -89,10 +88,11 @@ impl Recording {
     /// Bytes the frame takes in `lanes` contiguous lanes that never restart.
     pub fn size(&self, settings: Settings, lanes: usize) -> Result<usize> {
         let tokens = self.tokens.len();
-        let bytes = self.tokens.iter().map(|&token| self.table[token as usize].len()).sum();
-        let shape = FrameShape { vocab_size: self.table.len(), lanes, tokens, bytes };
-        let mut mixer = Mixer::new(&self.trie, &self.table, settings, shape)?;
-        let mut coder = BinaryEncoder::new();
+        let table = &self.vocabulary.table;
+        let bytes = self.tokens.iter().map(|&token| table[token as usize].len()).sum();
+        let shape = FrameShape { vocab_size: table.len(), lanes, tokens, bytes };
+        settings.check()?;
+        let mut frame = FrameEncoder::new(&self.vocabulary, settings, shape)?;
         let lane_tokens = tokens.div_ceil(lanes.max(1));
         for step in 0..lane_tokens {
             for lane in 0..lanes {
@@ -102,15 +102,10 @@ impl Recording {
                 }
                 let feed = if step == 0 { Feed::Restart { from: index } } else { Feed::Continue };
                 let entry = StepEntry { lane, index, feed };
-                let place = self.trie.places[self.tokens[index] as usize];
                 let mut replay = Replay { recorded: &self.recorded[index], at: 0 };
-                mixer.code(&entry, &mut replay, |one, middle| {
-                    let outcome = place >= middle;
-                    coder.encode(outcome, one);
-                    outcome
-                })?;
+                frame.encode(&entry, &mut replay, self.tokens[index])?;
             }
         }
-        Ok(coder.finish().len())
+        Ok(frame.finish().len())
     }
 }

@@ -3,18 +3,21 @@
 use finezip_core::{Error, Record, Result};
 
 use super::NAME;
+use super::contexts::CONTEXTS;
 
 /// Raised when the same settings would give other bytes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
-/// Contexts whose followers are remembered, by their bit in [`Settings::contexts`].
-pub(crate) const CONTEXTS: usize = 16;
+/// The version whose payloads are always what the settings say.
+const WITHOUT_CHOICE: u32 = 1;
 
 /// Parameters of the token mixer; all of them change the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// Whether anything is mixed; if not, decisions are coded as the model gives them.
     pub mix: bool,
+    /// Whether a frame is coded as if nothing were mixed where that is shorter; its payload says so.
+    pub plain_if_smaller: bool,
     /// The contexts in use, one bit each; `docs/mixer.md` lists them.
     pub contexts: u64,
     /// Match models in use: 0 to 2.
@@ -55,16 +58,28 @@ impl Settings {
             8 => (0xed7e, 2, 5, 3),
             _ => (0xffff, 2, 6, 3),
         };
-        Self { mix: level > 1, contexts, matches, weight_sets, refinements, table_bits: 24 }
+        let mix = level > 1;
+        Self {
+            mix,
+            plain_if_smaller: mix,
+            contexts,
+            matches,
+            weight_sets,
+            refinements,
+            table_bits: 24,
+        }
     }
 
     /// Name, version and what says all parameters: the level where they are a level's, so that
     /// short texts do not pay for a long record, else each of them.
     pub fn record(&self) -> Record {
-        if let Some(level) = (1..=HIGHEST_LEVEL).find(|&level| Self::level(level) == *self) {
-            return Record::new(NAME, VERSION).with("level", u64::from(level));
+        let version = if self.plain_if_smaller { VERSION } else { WITHOUT_CHOICE };
+        let record = Record::new(NAME, version);
+        let levels = 1..=HIGHEST_LEVEL;
+        if let Some(level) = levels.into_iter().find(|&level| self.is_of_level(level)) {
+            return record.with("level", u64::from(level));
         }
-        Record::new(NAME, VERSION)
+        record
             .with("mix", u64::from(self.mix))
             .with("contexts", self.contexts)
             .with("matches", self.matches)
@@ -73,14 +88,26 @@ impl Settings {
             .with("table_bits", self.table_bits)
     }
 
+    fn is_of_level(self, level: u32) -> bool {
+        Self { plain_if_smaller: self.plain_if_smaller, ..Self::level(level) } == self
+    }
+
+    /// The same without the choice of a plain code, as version 1 has it.
+    #[must_use]
+    pub fn without_choice(self) -> Self {
+        Self { plain_if_smaller: false, ..self }
+    }
+
     /// The settings a record names.
     pub fn from_record(record: &Record) -> Result<Self> {
         let level = |level: u64| u32::try_from(level).ok().map(Self::level);
         let read = || {
+            let plain_if_smaller = record.version != WITHOUT_CHOICE;
             let settings = match record.get("level") {
-                Some(named) => level(named)?,
+                Some(named) => Self { plain_if_smaller, ..level(named)? },
                 None => Self {
                     mix: record.get("mix").filter(|&mix| mix < 2)? == 1,
+                    plain_if_smaller,
                     contexts: record.get("contexts")?,
                     matches: record.get("matches")?,
                     weight_sets: record.get("weight_sets")?,
@@ -95,6 +122,11 @@ impl Settings {
 
     /// Whether every parameter is in its range.
     pub fn check(&self) -> Result<()> {
+        if self.plain_if_smaller && !self.mix {
+            return Err(Error::Settings(
+                "mixer setting plain_if_smaller: without mixing there is no choice".into(),
+            ));
+        }
         let ranges = [
             ("contexts", self.contexts, 0, (1 << CONTEXTS) - 1),
             ("matches", self.matches, 0, 2),

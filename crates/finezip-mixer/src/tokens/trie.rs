@@ -82,6 +82,11 @@ impl Trie {
         Ok(trie)
     }
 
+    /// The first decision; [`LEAF`] where there is but one token.
+    pub(crate) fn root(&self) -> u32 {
+        if self.decisions.is_empty() { LEAF } else { 0 }
+    }
+
     fn split_all(&mut self, table: &[Vec<u8>]) {
         let whole = Part {
             low: 0,

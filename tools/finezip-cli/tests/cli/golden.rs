@@ -72,6 +72,9 @@ fn cases() -> Vec<Case> {
         // Chunks so short that lanes jump, and the mixer reads again what came before.
         ("mixer-chunk-reset", "-6 --schedule chunk-reset --context 2 --batch 2"),
         ("mixer-fixed-window", "-9 --schedule fixed-window --context 3"),
+        ("mixer-choice", "-6"),
+        ("mixer-choice-9", "-9 --context 16"),
+        ("mixer-choice-parts", "--mixer contexts=0x3,matches=0,weight_sets=6,refinements=1"),
     ] {
         add(name, LLAMA, TEXT, &format!("{options} {SHORT_FRAMES}"));
     }
@@ -89,6 +92,7 @@ fn cases() -> Vec<Case> {
     for (name, options) in [
         ("learn-arithmetic", "--learn --coder ac"),
         ("learn-mixer", "--learn -6"),
+        ("learn-mixer-choice", "--learn -6"),
         ("lines", "--lines"),
         ("lines-mixer", "--lines -2"),
         ("records-of-bytes", "--records 24"),
@@ -97,7 +101,11 @@ fn cases() -> Vec<Case> {
     ] {
         add(name, LLAMA, &lines, &format!("{options} {SHORT_FRAMES}"));
     }
-    for (name, options) in [("message", "--compact"), ("message-mixer", "--compact -2")] {
+    for (name, options) in [
+        ("message", "--compact"),
+        ("message-mixer", "--compact -2"),
+        ("message-mixer-choice", "--compact -2"),
+    ] {
         add(name, LLAMA, &TEXT[..40], options);
     }
     add("message-primed", LLAMA, &TEXT[..40], "--compact --prime prime --write-profile profile");
@@ -106,6 +114,7 @@ fn cases() -> Vec<Case> {
     for (name, options) in [
         ("real", ""),
         ("real-9", "-9 --batch 2"),
+        ("real-choice", ""),
         ("real-arithmetic", "--coder ac --schedule chunk-reset --context 64"),
     ] {
         add(name, Model::Real, &fixture("faust.txt"), options);
@@ -119,7 +128,10 @@ fn cases() -> Vec<Case> {
         let options = format!("--coder rank --rank-backend {backend} --batch 8");
         add(name, Model::Real, &fixture("alice.txt"), &options);
     }
-    add("real-message", Model::Real, b"The train leaves at nine, see you there.", "--compact");
+    // So short that nothing is learned before it ends: the model's odds are its payload.
+    let short = b"The train leaves at nine, see you there.";
+    add("real-choice-plain", Model::Real, short, "");
+    add("real-message", Model::Real, short, "--compact");
     add("real-lines", Model::Real, &fixture("faust.txt")[..300], "--lines");
     add("real-source", Model::Real, &fixture("queue.rs"), "-6 --frame-size 512");
     cases
