@@ -2,9 +2,10 @@
 //! the arithmetic.
 
 use finezip_exact::Precision;
-use finezip_models::Checkpoint;
+use finezip_models::seeded::SeededModel;
+use finezip_models::{Architecture, Checkpoint, GgmlType};
 
-use crate::families::{FAMILIES, checkpoint, logits_alone, model, rolling, tokens};
+use crate::families::{FAMILIES, checkpoint, logits_alone, model, rolling, seeded, tokens};
 use crate::scaling::{divided_llama, linear_gemma, llama3};
 
 /// BLAKE3 of the little-endian logits of 60 tokens through a rolling window of 24 with one sink.
@@ -32,6 +33,13 @@ fn logits_never_change() {
     };
     for architecture in FAMILIES {
         add(&format!("{architecture:?}"), &checkpoint(architecture), &Precision::ALL);
+    }
+    // Queries and keys of this family are put in order in whole blocks.
+    for weight_type in [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0] {
+        let description = SeededModel { weight_type, ..seeded(Architecture::Llama) };
+        let checkpoint = description.checkpoint().unwrap();
+        let precisions = [Precision::Int8, Precision::Int4];
+        add(&format!("Llama {weight_type}"), &checkpoint, &precisions);
     }
     let (_folder, ramp) = llama3();
     add("Llama scaled-llama3", &ramp, &Precision::ALL);
