@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 
-use finezip_exact::kernels::Isa;
-use finezip_exact::{CacheUse, Error, ExactModel, ExactOptions, Precision};
+use finezip_exact::{CacheUse, Error, ExactModel, ExactOptions, Isa, Precision};
 use finezip_models::seeded::SeededModel;
 use finezip_models::{Architecture, Checkpoint};
 
