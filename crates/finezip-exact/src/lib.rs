@@ -21,5 +21,6 @@ mod weights;
 
 pub use cache::CacheUse;
 pub use error::{Error, Result};
+pub use kernels::{Isa, KernelError};
 pub use model::{ARITHMETIC_VERSION, ExactModel};
 pub use options::{ExactOptions, Precision, UnknownPrecision};

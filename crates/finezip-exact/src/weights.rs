@@ -2,8 +2,6 @@
 //!
 //! Norm gains are empty where they have been folded into the next matrix.
 
-use half::f16;
-
 use crate::kernels::{F32Weights, Int4Weights, Int8Weights};
 
 /// The matrix of a linear layer, `[channels][depth]`.
@@ -54,32 +52,13 @@ impl Weights {
                 }
             }
             (Embedding::Int4 { weights, scale }, _) => {
-                write_blocks(weights, token, *scale, row);
+                weights.write_channel(token, *scale, row);
             }
             (Embedding::Head { scale }, Linear::Int4(weights)) => {
-                write_blocks(weights, token, *scale, row);
+                weights.write_channel(token, *scale, row);
             }
             (Embedding::Head { .. }, _) => unreachable!("a head in other than 4-bit blocks"),
             (Embedding::F32(values), _) => row.copy_from_slice(&values[range]),
-        }
-    }
-}
-
-/// `(q * d + m) * scale` of one channel, read from the layout of packed 4-bit blocks: records of
-/// 16 channels' scales, minima and four lines of values.
-fn write_blocks(weights: &Int4Weights, channel: usize, scale: f32, row: &mut [f32]) {
-    const CHANNELS: usize = 16;
-    const RECORD: usize = CHANNELS * (2 + 2 + 16);
-    let panel_bytes = row.len() / 32 * RECORD;
-    let panel = &weights.packed()[channel / CHANNELS * panel_bytes..][..panel_bytes];
-    let column = channel % CHANNELS;
-    for (record, out) in panel.as_chunks::<RECORD>().0.iter().zip(row.chunks_exact_mut(32)) {
-        let half = |at: usize| f16::from_le_bytes([record[2 * at], record[2 * at + 1]]).to_f32();
-        let (d, m) = (half(column), half(CHANNELS + column));
-        for (i, out) in out.iter_mut().enumerate() {
-            let byte = record[4 * CHANNELS + i % 16 / 4 * 64 + 4 * column + i % 4];
-            let q = if i < 16 { byte & 15 } else { byte >> 4 };
-            *out = (f32::from(q) * d + m) * scale;
         }
     }
 }

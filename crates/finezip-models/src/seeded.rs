@@ -5,9 +5,9 @@
 //! in every version: golden archives rest on that.
 
 use crate::checkpoint::{Checkpoint, join_pairs};
-use crate::config::{Activation, Architecture, ModelConfig};
+use crate::config::{Activation, Architecture, ModelConfig, RopeScaling};
 use crate::dequantize::quantize::quantize;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ggml_type::GgmlType;
 use crate::gguf::{GgufWriter, TextArray, Value};
 use crate::names;
@@ -42,6 +42,9 @@ pub struct SeededModel {
     pub context_length: usize,
     /// Tokens that sliding layers see (Gemma 3 only).
     pub sliding_window: usize,
+    /// How rotary frequencies are stretched: by one factor or by divisors, which are what GGUF
+    /// files can say.
+    pub rope_scaling: Option<RopeScaling>,
     /// Whether the head is the embedding.
     pub tied_embeddings: bool,
     /// How matrices are stored: F32, F16, Q8_0, Q4_0 or Q4_1. Norms and biases are F32.
@@ -63,6 +66,7 @@ impl Default for SeededModel {
             feed_forward: 96,
             context_length: 1024,
             sliding_window: 32,
+            rope_scaling: None,
             tied_embeddings: true,
             weight_type: GgmlType::F32,
             seed: 1,
@@ -77,7 +81,8 @@ impl SeededModel {
     /// The model, read back from its GGUF file.
     ///
     /// # Errors
-    /// Sizes that cannot be (as when opening a file) or a weight type that is not written.
+    /// Sizes that cannot be (as when opening a file), or a weight type or a rotary scaling that is
+    /// not written.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         Checkpoint::from_gguf_bytes("seeded", self.to_gguf()?)
     }
@@ -85,10 +90,11 @@ impl SeededModel {
     /// The GGUF file's bytes.
     ///
     /// # Errors
-    /// Rows that are not whole blocks, or a weight type that is not written.
+    /// Rows that are not whole blocks, or a weight type or a rotary scaling that is not written.
     pub fn to_gguf(&self) -> Result<Vec<u8>> {
         let mut writer = GgufWriter::new();
         self.write_settings(&mut writer);
+        self.write_rope_scaling(&mut writer)?;
         write_vocabulary(&mut writer);
         let mut random = Random(self.seed);
         for (name, shape) in self.shape_config().tensors() {
@@ -128,6 +134,26 @@ impl SeededModel {
         writer.setting(format!("{name}.rope.freq_base"), Value::Float32(10_000.0));
         let epsilon = format!("{name}.attention.layer_norm_rms_epsilon");
         writer.setting(epsilon, Value::Float32(1e-5));
+    }
+
+    fn write_rope_scaling(&self, writer: &mut GgufWriter) -> Result<()> {
+        match &self.rope_scaling {
+            None => {}
+            Some(RopeScaling::Linear { factor }) => {
+                let key = |name: &str| format!("{}.rope.scaling.{name}", self.architecture_name());
+                writer.setting(key("type"), Value::Text("linear".into()));
+                writer.setting(key("factor"), Value::Float32(*factor));
+            }
+            Some(RopeScaling::Divisors(divisors)) => {
+                let bytes: Vec<u8> = divisors.iter().flat_map(|d| d.to_le_bytes()).collect();
+                writer.tensor("rope_freqs.weight", GgmlType::F32, &[divisors.len()], &bytes)?;
+            }
+            Some(RopeScaling::Llama3 { .. }) => {
+                let what = "Llama 3's ramp, of which GGUF files hold the divisors";
+                return Err(Error::unsupported("seeded model", what));
+            }
+        }
+        Ok(())
     }
 
     /// The configuration as far as names and shapes of tensors follow from it.
@@ -255,6 +281,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn rotary_scaling_reads_back_and_changes_no_weight() {
+        let plain = SeededModel::default().checkpoint().unwrap();
+        let divisors = (1..=8).map(|divisor| divisor as f32 * 0.5).collect();
+        for scaling in [RopeScaling::Linear { factor: 8.0 }, RopeScaling::Divisors(divisors)] {
+            let model = SeededModel { rope_scaling: Some(scaling), ..SeededModel::default() };
+            let checkpoint = model.checkpoint().unwrap();
+            assert_eq!(checkpoint.config().rope_scaling, model.rope_scaling);
+            for name in plain.tensor_names() {
+                assert_eq!(checkpoint.raw(name).unwrap(), plain.raw(name).unwrap());
+            }
+        }
+        let ramp = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_frequency_factor: 1.0,
+            high_frequency_factor: 4.0,
+            original_context: 64,
+        };
+        let model = SeededModel { rope_scaling: Some(ramp), ..SeededModel::default() };
+        assert!(matches!(model.to_gguf(), Err(Error::Unsupported { .. })));
     }
 
     #[test]

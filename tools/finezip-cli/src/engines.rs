@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use finezip_candle::{CandleModel, CandleOptions};
 use finezip_core::{Error, LanguageModel, Record, Result};
-use finezip_exact::kernels::Isa;
-use finezip_exact::{ARITHMETIC_VERSION, ExactModel, ExactOptions, Precision};
+use finezip_exact::{ARITHMETIC_VERSION, ExactModel, ExactOptions, Isa, Precision};
 use finezip_models::Checkpoint;
 
 use crate::adapters::Merged;

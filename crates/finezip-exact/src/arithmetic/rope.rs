@@ -86,6 +86,42 @@ mod tests {
         }
     }
 
+    /// FNV-1a over the bits of the numbers (Fowler, Noll and Vo).
+    fn hash(table: &[f32]) -> u64 {
+        table.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, value| {
+            (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+
+    /// Where a float would have lost the angle long ago, it is the product's remainder all the
+    /// same. The hashes were reckoned by another program, from the words of docs/arithmetic.md.
+    #[test]
+    fn lanes_that_run_for_ever_keep_their_angles() {
+        let ramp = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_frequency_factor: 1.0,
+            high_frequency_factor: 4.0,
+            original_context: 8192,
+        };
+        for (base, scaling, position, expected) in [
+            (10_000.0, None, (1 << 40) + 7, 0x3734_4e30_e82b_3fe9_u64),
+            (10_000.0, None, u64::MAX, 0x1eb9_1944_5bef_54c5),
+            (500_000.0, Some(&ramp), (1 << 40) + 7, 0x909b_716b_1014_ad2d),
+            (500_000.0, Some(&ramp), u64::MAX, 0x90f3_fc67_599b_419e),
+        ] {
+            let rope = Rope::new(64, base, scaling);
+            let mut table = [0.0f32; 64];
+            rope.write(position, &mut table);
+            for (pair, &turns) in rope.turns.iter().enumerate() {
+                let turned = u128::from(turns) * u128::from(position) % (1 << 64);
+                let angle = turned as f64 / 2f64.powi(64) * std::f64::consts::TAU;
+                assert!((f64::from(table[pair]) - angle.cos()).abs() < 1e-7, "pair {pair}");
+                assert!((f64::from(table[32 + pair]) - angle.sin()).abs() < 1e-7, "pair {pair}");
+            }
+            assert_eq!(hash(&table), expected, "{base} {position}");
+        }
+    }
+
     #[test]
     fn scaling_divides_frequencies() {
         let plain = Rope::new(64, 500_000.0, None);

@@ -13,13 +13,11 @@ use half::f16;
 use super::tensors::Tensors;
 use crate::error::{Error, Result};
 use crate::kernels::Int4Weights;
+use crate::kernels::quantize::ROUNDING;
 use crate::weights::{Embedding, LayerWeights, Linear, Weights};
 
 /// Values a block.
 const BLOCK: usize = 32;
-
-/// Adding and taking away 1.5 * 2^23 rounds to an integer, half to even.
-const ROUNDING: f32 = 12_582_912.0;
 
 /// Makes the weights of a model.
 pub(crate) fn fold(tensors: &Tensors<'_>) -> Result<Weights> {

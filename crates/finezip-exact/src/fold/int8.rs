@@ -23,6 +23,7 @@ use super::columns::{rotate_inputs, rotate_outputs, scale_columns};
 use super::rotation::Rotation;
 use super::tensors::Tensors;
 use crate::error::Result;
+use crate::kernels::quantize::ROUNDING;
 use crate::kernels::{Context, Int8Weights, QuantizedRows};
 use crate::weights::{Embedding, LayerWeights, Linear, Weights};
 
@@ -31,9 +32,6 @@ const ROWS_AT_ONCE: usize = 4096;
 
 /// The largest integer of an embedding's row.
 const INT16_MAXIMUM: f32 = 32767.0;
-
-/// Adding and taking away 1.5 * 2^23 rounds to an integer, half to even.
-const ROUNDING: f32 = 12_582_912.0;
 
 /// Width of the blocks of `D`.
 const DOWN_BLOCK: usize = 64;

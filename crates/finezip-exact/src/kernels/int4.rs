@@ -244,6 +244,27 @@ impl Int4Weights {
         &self.packed
     }
 
+    /// Writes the values of one channel, `[depth]`: `(q * d + m) * scale`.
+    ///
+    /// # Panics
+    /// If there is no such channel, or `out` does not have `depth` values.
+    pub fn write_channel(&self, channel: usize, scale: f32, out: &mut [f32]) {
+        assert!(channel < self.channels && out.len() == self.depth, "channel");
+        let column = channel % PANEL;
+        let records = self.panel(channel / PANEL).chunks_exact(RECORD);
+        for (record, out) in records.zip(out.chunks_exact_mut(BLOCK)) {
+            let (factors, lines) = record.split_at(4 * PANEL);
+            let (factors, _) = factors.as_chunks::<2>();
+            let half = |at: usize| half_to_f32(u16::from_le_bytes(factors[at]));
+            let (d, m) = (half(column), half(PANEL + column));
+            for (i, out) in out.iter_mut().enumerate() {
+                let byte = lines[i % 16 / 4 * LINE + 4 * column + i % 4];
+                let q = if i < 16 { byte & 15 } else { byte >> 4 };
+                *out = (f32::from(q) * d + m) * scale;
+            }
+        }
+    }
+
     /// The records of one panel.
     pub(super) fn panel(&self, panel: usize) -> &[u8] {
         let bytes = self.depth / BLOCK * RECORD;
@@ -363,6 +384,16 @@ mod tests {
         let weights = Int4Weights::pack(channels, depth, values, &scales, &minima).unwrap();
         let again = Int4Weights::from_parts(channels, depth, weights.packed()).unwrap();
         let before: Vec<f32> = (0..rows * channels).map(|i| random(i) as f32).collect();
+        let mut written = vec![f32::NAN; depth];
+        for channel in 0..channels {
+            weights.write_channel(channel, 3.5, &mut written);
+            for (i, written) in written.iter().enumerate() {
+                let index = channel * blocks + i / BLOCK;
+                let (d, m) = (half_to_f32(scales[index]), half_to_f32(minima[index]));
+                let expected = (f32::from(values[channel * depth + i]) * d + m) * 3.5;
+                assert_eq!(written.to_bits(), expected.to_bits(), "{channel} {i}");
+            }
+        }
 
         let scalar = Context::new(Isa::scalar(), 1).unwrap();
         let mut quantized = QuantizedBlocks::new();

@@ -39,6 +39,7 @@ pub mod int4;
 pub mod int8;
 mod isa;
 pub mod kv_cache;
+mod order;
 mod peak;
 mod prefetch;
 pub mod quantize;

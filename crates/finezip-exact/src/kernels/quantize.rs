@@ -19,8 +19,8 @@ pub(super) const MAX_DEPTH: usize = 1 << 17;
 /// Smallest row maximum that is not taken for zero: 2^-100.
 pub(super) const SMALLEST_MAXIMUM: f32 = 7.888_609e-31;
 
-/// Adding and taking away this rounds an `f32` below 2^22 to an integer, half to even.
-pub(super) const ROUNDING: f32 = 12_582_912.0;
+/// 1.5 * 2^23: adding and taking it away rounds an `f32` below 2^22 to an integer, half to even.
+pub(crate) const ROUNDING: f32 = 12_582_912.0;
 
 /// Rows of 8-bit integers `[rows][depth]`, a scale and a sum a row; the left side of
 /// [`super::gemm_int8`]. Memory is kept between calls.

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::int4::{BLOCK, Int4Job, RECORD, half_to_f32};
-use super::int8::{Int8Job, OFFSET, PANEL, order_key};
+use super::int8::{Int8Job, OFFSET, PANEL};
+use super::order::order_key;
 
 /// All rows of the job times the channels of these panels.
 pub(super) fn gemm_int8(job: &Int8Job<'_>, panels: Range<usize>) {

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use finezip_core::LanguageModel;
-use finezip_exact::kernels::Isa;
-use finezip_exact::{CacheUse, ExactModel, ExactOptions, Precision};
+use finezip_exact::{CacheUse, ExactModel, ExactOptions, Isa, Precision};
 use finezip_lora::{Adapter, AdapterConfig, Linear, LoraMatrices};
 use finezip_models::{Architecture, Checkpoint, ModelConfig};
 

@@ -1,14 +1,16 @@
 //! Folded weights come back from disk as they were, and damage is noticed.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
 
-use finezip_exact::{CacheUse, Error, ExactModel, ExactOptions, Precision};
-use finezip_models::Checkpoint;
+use finezip_exact::{CacheUse, Error, ExactModel, ExactOptions, Isa, Precision};
 use finezip_models::seeded::SeededModel;
+use finezip_models::{Architecture, Checkpoint};
 
-use crate::families::{FAMILIES, checkpoint, fixed, logits_alone, seeded, tokens};
+use crate::families::{FAMILIES, checkpoint, fixed, logits_alone, model, seeded, tokens};
 
-fn open(checkpoint: &Checkpoint, folder: &std::path::Path, precision: Precision) -> ExactModel {
+fn open(checkpoint: &Checkpoint, folder: &Path, precision: Precision) -> ExactModel {
     let cache_dir = Some(folder.to_owned());
     let options = ExactOptions { precision, threads: 1, cache_dir, ..ExactOptions::default() };
     ExactModel::open(checkpoint, options).unwrap()
@@ -99,6 +101,96 @@ fn a_folder_that_cannot_be_written_is_no_error() {
     assert!(matches!(model.cache_use(), CacheUse::NotWritten(_)));
 }
 
-fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+/// One of two writes, and neither takes the other's work for its own or for abandoned.
+#[test]
+fn two_that_open_at_once_both_have_their_model() {
+    let logits = |model: &ExactModel| logits_alone(model, fixed(32), &tokens(9, 1), 9);
+    let expected = logits(&model(&checkpoint(FAMILIES[0]), Precision::Int8));
+    for _ in 0..8 {
+        let folder = tempfile::tempdir().unwrap();
+        let start = Barrier::new(2);
+        let opened = || {
+            let checkpoint = checkpoint(FAMILIES[0]);
+            start.wait();
+            let model = open(&checkpoint, folder.path(), Precision::Int8);
+            (model.cache_use().clone(), logits(&model))
+        };
+        let both = std::thread::scope(|scope| {
+            [scope.spawn(opened), scope.spawn(opened)].map(|thread| thread.join().unwrap())
+        });
+        assert!(both.iter().all(|(_, found)| *found == expected));
+        assert!(both.iter().any(|(used, _)| *used == CacheUse::Written));
+        // Nothing is left but the whole file.
+        assert_eq!(files(folder.path()).len(), 1);
+        let third = open(&checkpoint(FAMILIES[0]), folder.path(), Precision::Int8);
+        assert_eq!(*third.cache_use(), CacheUse::Read);
+        assert!(logits(&third) == expected);
+    }
+}
+
+/// What an administrator has folded for everybody.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_can_only_be_read_is_read() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = checkpoint(FAMILIES[0]);
+    for precision in [Precision::Int8, Precision::Int4] {
+        let first = open(&checkpoint, folder.path(), precision);
+        assert_eq!(*first.cache_use(), CacheUse::Written);
+    }
+    let allow = |files_mode: u32, folder_mode: u32| {
+        for file in files(folder.path()) {
+            fs::set_permissions(file, fs::Permissions::from_mode(files_mode)).unwrap();
+        }
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(folder_mode)).unwrap();
+    };
+    allow(0o444, 0o555);
+    let uses = [Precision::Int8, Precision::Int4]
+        .map(|precision| open(&checkpoint, folder.path(), precision).cache_use().clone());
+    // Before anything fails: a folder that nobody may write cannot be removed.
+    allow(0o644, 0o755);
+    assert_eq!(uses, [CacheUse::Read, CacheUse::Read]);
+    assert_eq!(files(folder.path()).len(), 2);
+}
+
+/// Whoever folds, with whatever instructions and threads, writes the same file, and everybody else
+/// finds it.
+#[test]
+fn neither_instructions_nor_threads_are_in_a_files_name_or_content() {
+    let ways: Vec<(Isa, usize)> =
+        Isa::available().into_iter().flat_map(|isa| [(isa, 1), (isa, 3)]).collect();
+    for (architecture, precision) in [
+        (Architecture::Llama, Precision::Int8),
+        (Architecture::Gemma3, Precision::Int8),
+        (Architecture::Llama, Precision::Int4),
+    ] {
+        let checkpoint = checkpoint(architecture);
+        let open_as = |folder: &Path, (isa, threads): (Isa, usize)| {
+            let (isa, cache_dir) = (Some(isa), Some(folder.to_owned()));
+            let options = ExactOptions { precision, threads, isa, cache_dir, ..Default::default() };
+            ExactModel::open(&checkpoint, options).unwrap()
+        };
+        let mut expected = None;
+        for &writer in &ways {
+            let folder = tempfile::tempdir().unwrap();
+            assert_eq!(*open_as(folder.path(), writer).cache_use(), CacheUse::Written);
+            let written: Vec<_> = files(folder.path())
+                .into_iter()
+                .map(|path| (path.file_name().unwrap().to_owned(), fs::read(&path).unwrap()))
+                .collect();
+            assert_eq!(written.len(), 1);
+            let same = *expected.get_or_insert_with(|| written.clone()) == written;
+            assert!(same, "{architecture:?} {precision}, written by {writer:?}");
+            for &reader in &ways {
+                let model = open_as(folder.path(), reader);
+                assert_eq!(*model.cache_use(), CacheUse::Read, "{writer:?} {reader:?}");
+            }
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }

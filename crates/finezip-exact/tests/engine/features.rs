@@ -2,8 +2,7 @@
 //! are computed, and logits that do not change for being accompanied.
 
 use finezip_core::{LaneFeed, LanguageModel, Logits, SessionShape, TokenId, Window};
-use finezip_exact::kernels::Isa;
-use finezip_exact::{ExactModel, ExactOptions, Precision};
+use finezip_exact::{ExactModel, ExactOptions, Isa, Precision};
 use finezip_models::Architecture;
 
 use crate::families::{FAMILIES, checkpoint, logits_alone, model, rolling, tokens};

@@ -2,8 +2,7 @@
 
 use finezip_core::softmax::row_maximum;
 use finezip_core::{LaneFeed, LanguageModel, Logits, Rows, SessionShape, TokenId, Window};
-use finezip_exact::kernels::Isa;
-use finezip_exact::{ExactModel, ExactOptions, Precision};
+use finezip_exact::{ExactModel, ExactOptions, Isa, Precision};
 use proptest::prelude::*;
 
 use crate::families::{FAMILIES, checkpoint, fixed, logits_alone, model, rolling, tokens};

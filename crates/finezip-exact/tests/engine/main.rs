@@ -9,4 +9,5 @@ mod invariance;
 mod no_library_functions;
 mod oracle;
 mod refusals;
+mod scaling;
 mod stored_types;

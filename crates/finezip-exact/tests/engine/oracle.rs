@@ -5,7 +5,7 @@
 use finezip_core::{TokenId, Window};
 use finezip_exact::Precision;
 use finezip_models::seeded::SeededModel;
-use finezip_models::{Activation, Architecture, Checkpoint, GgmlType, ModelConfig};
+use finezip_models::{Activation, Architecture, Checkpoint, GgmlType, ModelConfig, RopeScaling};
 
 use crate::families::{FAMILIES, checkpoint, fixed, logits_alone, model, rolling, seeded, tokens};
 
@@ -41,12 +41,19 @@ impl Oracle<'_> {
         x.iter().zip(gain).map(|(x, gain)| x / root * gain).collect()
     }
 
-    fn rotated(&self, head: &[f64], position: usize, base: f64) -> Vec<f64> {
+    fn rotated(
+        &self,
+        head: &[f64],
+        position: usize,
+        base: f64,
+        scaling: Option<&RopeScaling>,
+    ) -> Vec<f64> {
         let half = head.len() / 2;
         let mut out = head.to_vec();
         for i in 0..half {
-            let angle = position as f64 * base.powf(-((2 * i) as f64) / head.len() as f64);
-            let (sine, cosine) = angle.sin_cos();
+            let frequency = base.powf(-((2 * i) as f64) / head.len() as f64);
+            let frequency = scaling.map_or(frequency, |s| stretched(s, i, frequency));
+            let (sine, cosine) = (position as f64 * frequency).sin_cos();
             out[i] = head[i] * cosine - head[i + half] * sine;
             out[i + half] = head[i] * sine + head[i + half] * cosine;
         }
@@ -79,9 +86,9 @@ impl Oracle<'_> {
         let entry = (project("k_proj", "k_norm"), project("v_proj", ""));
         self.cache[layer].push(entry);
         let sliding = self.config.sliding_window.as_ref().map(|w| w.sliding_layers[layer]);
-        let base = match (sliding, self.config.rope_local_theta) {
-            (Some(true), Some(base)) => f64::from(base),
-            _ => f64::from(self.config.rope_theta),
+        let (base, scaling) = match (sliding, self.config.rope_local_theta) {
+            (Some(true), Some(base)) => (f64::from(base), None),
+            _ => (f64::from(self.config.rope_theta), self.config.rope_scaling.as_ref()),
         };
         let visible = self.visible(layer, position);
         let mut out = Vec::new();
@@ -91,7 +98,7 @@ impl Oracle<'_> {
                 .iter()
                 .map(|&(other, distance)| {
                     let key = &self.cache[layer][other].0[columns..columns + width];
-                    let query = self.rotated(query, distance, base);
+                    let query = self.rotated(query, distance, base, scaling);
                     let dot: f64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
                     (dot * f64::from(self.config.query_scale)).exp()
                 })
@@ -148,8 +155,37 @@ impl Oracle<'_> {
     }
 }
 
+/// The frequency of a head's pair as the makers of a scaling stretch it: Llama 3's own code asks
+/// how long a wave is.
+fn stretched(scaling: &RopeScaling, pair: usize, frequency: f64) -> f64 {
+    match scaling {
+        RopeScaling::Linear { factor } => frequency / f64::from(*factor),
+        RopeScaling::Divisors(divisors) => frequency / f64::from(divisors[pair]),
+        RopeScaling::Llama3 {
+            factor,
+            low_frequency_factor,
+            high_frequency_factor,
+            original_context,
+        } => {
+            let context = *original_context as f64;
+            let low = f64::from(*low_frequency_factor);
+            let high = f64::from(*high_frequency_factor);
+            let wave = std::f64::consts::TAU / frequency;
+            let slow = frequency / f64::from(*factor);
+            if wave < context / high {
+                return frequency;
+            }
+            if wave > context / low {
+                return slow;
+            }
+            let smooth = (context / wave - low) / (high - low);
+            (1.0 - smooth) * slow + smooth * frequency
+        }
+    }
+}
+
 /// Root of the mean squared difference over that of the oracle's logits about their mean.
-fn relative_error(found: &[Vec<f32>], expected: &[Vec<f64>]) -> f64 {
+pub(crate) fn relative_error(found: &[Vec<f32>], expected: &[Vec<f64>]) -> f64 {
     let (mut error, mut power) = (0.0, 0.0);
     for (found, expected) in found.iter().zip(expected) {
         let mean = expected.iter().sum::<f64>() / expected.len() as f64;
@@ -161,17 +197,20 @@ fn relative_error(found: &[Vec<f32>], expected: &[Vec<f64>]) -> f64 {
     (error / power).sqrt()
 }
 
-/// Holds each precision's logits against the oracle's, with the error it may have.
-fn check(checkpoint: &Checkpoint, window: Window, limits: [(Precision, f64); 3]) {
-    let tokens = tokens(40, 9);
+/// The oracle's logits of a text.
+pub(crate) fn logits(checkpoint: &Checkpoint, window: Window, tokens: &[TokenId]) -> Vec<Vec<f64>> {
     let config = checkpoint.config();
     let cache = vec![Vec::new(); config.layers];
     let mut oracle = Oracle { checkpoint, config, window, cache };
-    let expected: Vec<_> = tokens
-        .iter()
-        .enumerate()
-        .map(|(position, &token)| oracle.logits(position, token))
-        .collect();
+    let positions = tokens.iter().enumerate();
+    positions.map(|(position, &token)| oracle.logits(position, token)).collect()
+}
+
+/// Holds each precision's logits against the oracle's, with the error it may have.
+pub(crate) fn check(checkpoint: &Checkpoint, window: Window, limits: [(Precision, f64); 3]) {
+    let tokens = tokens(40, 9);
+    let config = checkpoint.config();
+    let expected = logits(checkpoint, window, &tokens);
     for (precision, limit) in limits {
         let found = logits_alone(&model(checkpoint, precision), window, &tokens, 16);
         let error = relative_error(&found, &expected);

@@ -166,7 +166,7 @@ fn an_embedded_adapter_needs_nothing_but_the_model() {
 fn neither_instructions_nor_threads_change_a_byte() {
     let (sandbox, _) = with_adapters();
     let isas: Vec<&str> =
-        finezip_exact::kernels::Isa::available().into_iter().map(|isa| isa.name()).collect();
+        finezip_exact::Isa::available().into_iter().map(|isa| isa.name()).collect();
     assert!(isas.contains(&"scalar"));
     for options in [&["--adapter", "first"][..], &["--adapter", "first", "--embed-adapter"]] {
         for precision in ["int8", "int4", "f32"] {

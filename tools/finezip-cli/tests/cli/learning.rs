@@ -103,7 +103,7 @@ fn neither_threads_nor_instructions_change_what_is_learned() {
         sandbox.listed("text.fz")["members"][0]["language"]["coder"],
         "learn-mixer/2 learn=1 level=6"
     );
-    for isa in finezip_exact::kernels::Isa::available() {
+    for isa in finezip_exact::Isa::available() {
         assert_eq!(compress("1", isa.name()), archive, "{isa}");
         let mut command = sandbox.command(&["decompress", "-c", "-T", "2", "text.fz"]);
         let output = command.env("FINEZIP_ISA", isa.name()).output().unwrap();

@@ -72,7 +72,7 @@ fn other_instructions_and_one_thread_give_the_same_bytes() {
         let mut command = sandbox.command(&["decompress", "-c", "-T", "1", "text.fz"]);
         command.env("FINEZIP_ISA", isa).output().unwrap()
     };
-    for isa in finezip_exact::kernels::Isa::available() {
+    for isa in finezip_exact::Isa::available() {
         let output = with(isa.name());
         assert_eq!(output.stdout, text, "{isa}: {}", String::from_utf8_lossy(&output.stderr));
     }

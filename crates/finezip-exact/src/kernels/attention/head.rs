@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use super::super::int8::{OFFSET, PANEL, from_order_key};
+use super::super::int8::{OFFSET, PANEL};
 use super::super::isa::{Isa, Kind};
 use super::super::kv_cache::KvHead;
+use super::super::order::from_order_key;
 use super::super::prefetch::{Ahead, Lines};
 use super::super::scalar;
 #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,8 @@
 //! The element-wise loops of attention's steps, compiled once an instruction set.
 
-use super::super::int8::{OFFSET, PANEL, order_key};
+use super::super::int8::{OFFSET, PANEL};
 use super::super::isa::per_isa;
+use super::super::order::order_key;
 use super::super::prefetch::Lines;
 use super::super::quantize::{ROUNDING, SMALLEST_MAXIMUM, largest_magnitude, rounded};
 use super::LARGEST_WEIGHT;

@@ -5,15 +5,13 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::super::int8::{Int8Job, OFFSET, PANEL, panels_together, tile_rows};
+use super::STREAM_AHEAD;
 
 /// Bytes of a panel for one group of four along the depth.
 const STEP: usize = 64;
 
 /// Up to so many rows, memory is the bound and panels are read one after the other.
 pub(in super::super) const STREAMED_ROWS: usize = 3;
-
-/// How far ahead a stream of panels asks for memory, in bytes.
-const STREAM_AHEAD: usize = 4096;
 
 /// All rows of the job times the channels of these panels.
 ///

@@ -5,9 +5,7 @@ use std::ops::Range;
 
 use super::super::int4::{BLOCK, Int4Job, RECORD};
 use super::super::int8::{PANEL, tile_rows};
-
-/// How far ahead a stream of panels asks for memory, in bytes.
-const STREAM_AHEAD: usize = 4096;
+use super::STREAM_AHEAD;
 
 /// All rows of the job times the channels of these panels.
 ///
