@@ -112,6 +112,12 @@ impl Finezip {
         Some(self.model.as_str()).filter(|model| self.has_model() && is_path(model))
     }
 
+    /// The same weights as an engine opens them, and whatever finezip-cli chooses beside.
+    pub(crate) fn plain(&self) -> Self {
+        let Self { model, adapter, engine, precision, .. } = self.clone();
+        Self { model, adapter, engine, precision, ..Self::default() }
+    }
+
     /// Whether a language model takes part.
     pub(crate) fn has_model(&self) -> bool {
         self.model != "none"
@@ -181,6 +187,17 @@ impl Method {
             Self::Peer { name } | Self::Command { name, .. } => name.clone(),
             Self::Ideal(finezip) => format!("ideal {}", finezip.label()),
             Self::Finezip(finezip) => finezip.label(),
+        }
+    }
+
+    /// The model that it needs, by name or path, if there is one.
+    pub(crate) fn model(&self) -> Option<&str> {
+        match self {
+            Self::Finezip(finezip) | Self::Ideal(finezip) => {
+                finezip.has_model().then_some(finezip.model.as_str())
+            }
+            Self::Command { lines, .. } => lines.model.as_deref(),
+            Self::Peer { .. } => None,
         }
     }
 
@@ -254,6 +271,7 @@ mod tests {
         let usual = Finezip { coder: Some("mixer".into()), ..Finezip::default() };
         assert_eq!(usual.arguments(), ["--model", "", "--coder", "mixer"]);
         assert_eq!(finezip.distributions().coder.as_deref(), Some("ac"));
+        assert_eq!(finezip.plain().arguments(), ["--model", "m"]);
     }
 
     #[test]

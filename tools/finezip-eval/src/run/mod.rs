@@ -97,9 +97,11 @@ pub(crate) fn work(arguments: &RunArguments) -> Result<Worked> {
         hashes: Hashes::default(),
         machine: Machine::this(),
         adapters,
+        fetched: HashSet::new(),
+        opened: HashSet::new(),
         bench,
     };
-    session.work(arguments, &grid, &cells, &asked)
+    session.work(arguments, &cells, &asked)
 }
 
 /// All that stays the same from cell to cell.
@@ -110,16 +112,14 @@ struct Session {
     hashes: Hashes,
     machine: Machine,
     adapters: Adapters,
+    /// The models that were fetched, or could not be.
+    fetched: HashSet<String>,
+    /// What was opened once, unmeasured.
+    opened: HashSet<Finezip>,
 }
 
 impl Session {
-    fn work(
-        &mut self,
-        arguments: &RunArguments,
-        grid: &Grid,
-        cells: &[Cell],
-        asked: &[bool],
-    ) -> Result<Worked> {
+    fn work(&mut self, arguments: &RunArguments, cells: &[Cell], asked: &[bool]) -> Result<Worked> {
         let earlier = if arguments.results.exists() {
             results::read(&arguments.results)?
         } else {
@@ -156,7 +156,6 @@ impl Session {
             }
         } else {
             let mut results = Results::open(&arguments.results)?;
-            self.warm_up(grid, &open);
             if let Some(peak) = machine::own_peak_bytes().filter(|&peak| peak > MOST_OWN_BYTES) {
                 say(format_args!(
                     "this tool has had {} of memory: smaller peaks are measured as large as that",
@@ -164,6 +163,9 @@ impl Session {
                 ));
             }
             for (number, (cell, mut line)) in open.into_iter().enumerate() {
+                if matches!(self.texts.get(&cell.input), Some(Ok(_))) {
+                    self.warm_up(&cell.method);
+                }
                 let begun = Instant::now();
                 line.floor_bytes = machine::own_peak_bytes();
                 line.outcome = self.outcome(cell);
@@ -260,34 +262,35 @@ impl Session {
         input_path(&self.bench.folder, name)
     }
 
-    /// Fetches models and opens each once, so that no cell pays for downloads and for what an
-    /// engine keeps on disk. What fails here fails again in its cells, and is told there.
-    fn warm_up(&self, grid: &Grid, open: &[(&Cell, Line)]) {
-        let named = grid.models().into_iter().filter(|model| !config::is_path(model));
-        for model in named {
-            let fetch = Job::new(&self.bench.cli).arguments(["models", "fetch", "-q", &model]);
+    /// Fetches a method's model and opens it once, before the first cell that needs it, so that no
+    /// cell pays for downloads and for what an engine keeps on disk. What fails here fails again in
+    /// the cell, and is told there.
+    fn warm_up(&mut self, method: &Method) {
+        if let Some(model) = method.model().filter(|model| !config::is_path(model))
+            && self.fetched.insert(model.to_owned())
+        {
+            let fetch = Job::new(&self.bench.cli).arguments(["models", "fetch", "-q", model]);
             if let Err(error) = self.bench.once(&fetch) {
                 say(format_args!("fetching {model}: {error:#}"));
             }
         }
-        let text = self.bench.folder.join("warm-up");
-        if fs::write(&text, "A text to begin with.\n").is_err() {
+        let Ok(method) = self.adapters.resolved(method) else { return };
+        let Some(finezip) = method.configuration().filter(|finezip| finezip.has_model()) else {
+            return;
+        };
+        let plain = finezip.plain();
+        if self.opened.contains(&plain) {
             return;
         }
-        let mut warm = HashSet::new();
-        for (cell, _) in open {
-            let Ok(Method::Finezip(finezip)) = self.adapters.resolved(&cell.method) else {
-                continue;
-            };
-            let Finezip { model, adapter, engine, precision, .. } = finezip.clone();
-            if finezip.has_model() && warm.insert((model, adapter, engine, precision)) {
-                let job = Job::new(&self.bench.cli)
-                    .arguments(["compress", "-q", "-c"])
-                    .arguments(finezip.arguments())
-                    .argument(&text);
-                let _ = self.bench.once(&job);
-            }
+        let text = self.bench.folder.join("warm-up");
+        if fs::write(&text, "A text to begin with.\n").is_ok() {
+            let job = Job::new(&self.bench.cli)
+                .arguments(["compress", "-q", "-c"])
+                .arguments(plain.arguments())
+                .argument(&text);
+            let _ = self.bench.once(&job);
         }
+        self.opened.insert(plain);
     }
 }
 

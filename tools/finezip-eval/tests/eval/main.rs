@@ -180,6 +180,7 @@ while [ $# -gt 0 ]; do
 done
 case $command in
     --version) echo recorder 1 ;;
+    models) echo model ;;
     list) echo '[{"members": [{"frames": [{"method": "model", "tokens": 9, "lanes": 2}]}]}]' ;;
     compress | decompress) if [ "$output" ]; then cp "$last" "$output"; fi ;;
 esac
@@ -187,12 +188,46 @@ esac
 
 #[cfg(unix)]
 #[test]
-fn an_adapter_is_given_both_ways_counted_and_part_of_the_key() {
-    use std::os::unix::fs::PermissionsExt;
-
+fn models_are_fetched_for_open_cells_alone_and_opened_without_their_options() {
     let sandbox = Sandbox::new();
-    sandbox.write("recorder", RECORDER);
-    fs::set_permissions(sandbox.path("recorder"), fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.script("recorder", RECORDER);
+    sandbox.write("text", "some text");
+    let grid = "[inputs]\ntext = { file = \"text\" }\n[commands.copy]\nprograms = [\"cp\"]\n\
+        model = \"of-copy\"\ncompress = { arguments = [\"{input}\", \"{archive}\"] }\n\
+        decompress = { arguments = [\"{archive}\", \"{output}\"] }\n\
+        [[peers]]\ninputs = [\"text\"]\nmethods = [\"zlib-9\", \"copy\"]\n\
+        [[finezip]]\ninputs = [\"text\"]\nmodels = [\"m\"]\ncoders = [\"ac\", \"mixer-6\"]\n\
+        options = [[\"--memorize\"]]\n";
+    sandbox.write("grid.toml", grid);
+    let calls_of = |more: &[&str], beginning: &str| -> Vec<String> {
+        let arguments = ["run", "grid.toml", "--data", ".", "--cli", "recorder"];
+        let ran = sandbox.run(&[&arguments, more].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let calls = String::from_utf8(sandbox.read("calls")).unwrap();
+        fs::remove_file(sandbox.path("calls")).unwrap();
+        calls.lines().filter(|call| call.starts_with(beginning)).map(str::to_owned).collect()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(calls_of(&["--only", "zlib-9"], "models fetch"), none);
+    assert_eq!(calls_of(&["--only", "copy"], "models fetch"), ["models fetch -q of-copy"]);
+    let calls = calls_of(&[], "");
+    let of = |beginning: &str| -> Vec<&str> {
+        calls.iter().map(String::as_str).filter(|call| call.starts_with(beginning)).collect()
+    };
+    assert_eq!(of("models fetch"), ["models fetch -q m"]);
+    let opened = of("compress -q -c");
+    assert_eq!(opened.len(), 1, "{calls:?}");
+    assert!(opened[0].starts_with("compress -q -c --model m /"), "{opened:?}");
+    assert_eq!(of("compress -q -f").len(), 2, "{calls:?}");
+    // All is settled.
+    assert_eq!(calls_of(&[], "models fetch"), none);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_adapter_is_given_both_ways_counted_and_part_of_the_key() {
+    let sandbox = Sandbox::new();
+    sandbox.script("recorder", RECORDER);
     sandbox.write("text", "some text");
     sandbox.write("adapters/law/adapter_model.safetensors", [7; 40]);
     sandbox.write("adapters/law/adapter_config.json", "{}");
@@ -243,14 +278,8 @@ echo '{}' > "$out/summary.json"
 #[cfg(unix)]
 #[test]
 fn an_adapter_that_cannot_be_made_says_why_until_it_can() {
-    use std::os::unix::fs::PermissionsExt;
-
     let sandbox = Sandbox::new();
-    let script = |name: &str, text: &str| {
-        sandbox.write(name, text);
-        fs::set_permissions(sandbox.path(name), fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    script("recorder", RECORDER);
+    sandbox.script("recorder", RECORDER);
     sandbox.write("text", "some text");
     let grid = "[inputs]\ntext = { file = \"text\" }\n[adapters.law]\nmodel = \"m\"\n\
         input = \"text\"\nheld_out = \"text\"\nsteps = 1\n[[finezip]]\ninputs = [\"text\"]\n\
@@ -269,7 +298,7 @@ fn an_adapter_that_cannot_be_made_says_why_until_it_can() {
     assert!(error.contains("the adapter law: ") && error.contains("build it with"), "{error}");
     assert!(report().contains("## Cells that failed"), "{}", report());
 
-    script("finezip-finetune", TRAINER);
+    sandbox.script("finezip-finetune", TRAINER);
     let ran = run();
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("1 cells done, 0 failed, 1 settled"), "{}", ran.stderr);
