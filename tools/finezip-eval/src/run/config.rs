@@ -201,6 +201,11 @@ impl Method {
         }
     }
 
+    /// The adapter that it needs, as the grid calls it, if there is one.
+    pub(crate) fn adapter(&self) -> Option<&String> {
+        self.configuration()?.adapter.as_ref()
+    }
+
     /// The configuration of finezip, whatever is measured of it.
     pub(crate) fn configuration(&self) -> Option<&Finezip> {
         match self {

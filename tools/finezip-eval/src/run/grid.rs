@@ -48,7 +48,7 @@ pub(crate) struct Grid {
     /// Configurations of finezip-cli.
     #[serde(default)]
     finezip: Vec<FinezipBlock>,
-    /// Adapters by name, made before the cells that use them.
+    /// Adapters by name, each made when the first cell is reached that uses it.
     #[serde(default)]
     pub(crate) adapters: BTreeMap<String, Training>,
 }

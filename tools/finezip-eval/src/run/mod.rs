@@ -83,20 +83,19 @@ pub(crate) fn work(arguments: &RunArguments) -> Result<Worked> {
         program: bench
             .cli
             .with_file_name(format!("finezip-finetune{}", std::env::consts::EXE_SUFFIX)),
-        data: &arguments.data,
+        data: arguments.data.clone(),
         runs: arguments.results.with_extension("adapters"),
-        temporary: temporary.path(),
+        temporary: temporary.path().to_owned(),
         timeout: bench.timeout,
-        makes: !arguments.dry_run,
     };
     let asked: Vec<bool> = cells.iter().map(is_asked).collect();
-    let adapters = trainer.supply(&grid, &cells, &asked);
     let mut session = Session {
         texts: prepare_texts(&grid, &cells, arguments, temporary.path())?,
         tools: Tools::default(),
         hashes: Hashes::default(),
         machine: Machine::this(),
-        adapters,
+        adapters: trainer.adapters(&grid, &cells),
+        trainer,
         fetched: HashSet::new(),
         opened: HashSet::new(),
         bench,
@@ -112,6 +111,7 @@ struct Session {
     hashes: Hashes,
     machine: Machine,
     adapters: Adapters,
+    trainer: Trainer,
     /// The models that were fetched, or could not be.
     fetched: HashSet<String>,
     /// What was opened once, unmeasured.
@@ -143,11 +143,10 @@ impl Session {
                 _ if !asked => {}
                 None => tally.absent.push(describe(cell)),
                 Some(line) if settled.contains_key(line.key.as_str()) => {
-                    tally.settled += 1;
-                    tally.failed_before += usize::from(settled[line.key.as_str()]);
+                    tally.settle(settled[line.key.as_str()]);
                 }
-                Some(line) if !keys.insert(line.key.clone()) => tally.settled += 1,
-                Some(line) => open.push((cell, line)),
+                Some(line) if !keys.insert(line.key.clone()) => tally.settle(false),
+                Some(line) => open.push((cell, line.key)),
             }
         }
         if arguments.dry_run {
@@ -162,9 +161,22 @@ impl Session {
                     bytes_short(peak)
                 ));
             }
-            for (number, (cell, mut line)) in open.into_iter().enumerate() {
+            for (number, (cell, key)) in open.into_iter().enumerate() {
                 if matches!(self.texts.get(&cell.input), Some(Ok(_))) {
-                    self.warm_up(&cell.method);
+                    self.make_ready(&cell.method);
+                }
+                let Some(mut line) = self.identify(cell)? else {
+                    tally.absent.push(describe(cell));
+                    continue;
+                };
+                // An adapter that was made just now is part of the key.
+                if line.key != key {
+                    let named = texts.get(&key).cloned().unwrap_or_default();
+                    texts.entry(line.key.clone()).or_default().extend(named);
+                    if let Some(&failed) = settled.get(line.key.as_str()) {
+                        tally.settle(failed);
+                        continue;
+                    }
                 }
                 let begun = Instant::now();
                 line.floor_bytes = machine::own_peak_bytes();
@@ -205,8 +217,10 @@ impl Session {
                     weights.insert(path.to_owned(), self.hashes.of(Path::new(path)));
                 }
                 if let Some(name) = &finezip.adapter {
-                    let folder = self.adapters.folder(name);
-                    let hash = folder.map_or_else(|_| String::new(), |path| self.hashes.of(&path));
+                    let hash = match self.adapters.folder(name) {
+                        Ok(folder) => self.hashes.of(&folder),
+                        Err(_) => self.adapters.instead_of_hash(name),
+                    };
                     weights.insert(name.clone(), hash);
                 }
             }
@@ -262,9 +276,19 @@ impl Session {
         input_path(&self.bench.folder, name)
     }
 
-    /// Fetches a method's model and opens it once, before the first cell that needs it, so that no
-    /// cell pays for downloads and for what an engine keeps on disk. What fails here fails again in
-    /// the cell, and is told there.
+    /// Makes a method's adapter, fetches its model and opens it once, before the first cell that
+    /// needs it. What fails here fails the cell, and is told there.
+    fn make_ready(&mut self, method: &Method) {
+        if let Some(name) = method.adapter() {
+            self.adapters.make(name, &self.trainer);
+        }
+        if let Ok(method) = self.adapters.resolved(method) {
+            self.warm_up(&method);
+        }
+    }
+
+    /// Fetches a model and opens it once, so that no cell pays for downloads and for what an engine
+    /// keeps on disk.
     fn warm_up(&mut self, method: &Method) {
         if let Some(model) = method.model().filter(|model| !config::is_path(model))
             && self.fetched.insert(model.to_owned())
@@ -274,7 +298,6 @@ impl Session {
                 say(format_args!("fetching {model}: {error:#}"));
             }
         }
-        let Ok(method) = self.adapters.resolved(method) else { return };
         let Some(finezip) = method.configuration().filter(|finezip| finezip.has_model()) else {
             return;
         };
@@ -306,6 +329,12 @@ struct Tally {
 }
 
 impl Tally {
+    /// Counts a cell that was done before, or failed.
+    fn settle(&mut self, failed: bool) {
+        self.settled += 1;
+        self.failed_before += usize::from(failed);
+    }
+
     fn count(&mut self, line: &Line) {
         match line.outcome {
             Outcome::Done(_) => self.done += 1,

@@ -263,6 +263,25 @@ fn an_adapter_is_given_both_ways_counted_and_part_of_the_key() {
     assert!(report.contains("plots/adapters.svg") && report.contains("m + law"), "{report}");
 }
 
+/// A grid with an adapter, of which the first cell has none.
+#[cfg(unix)]
+const ADAPTED: &str = r#"
+[inputs]
+text = { file = "text" }
+
+[adapters.law]
+model = "m"
+input = "text"
+held_out = "text"
+steps = 1
+
+[[finezip]]
+inputs = ["text"]
+models = ["m"]
+adapters = ["", "law"]
+coders = ["ac"]
+"#;
+
 /// A program that takes finezip-finetune's place: it leaves an adapter where it is asked to.
 #[cfg(unix)]
 const TRAINER: &str = r#"#!/bin/sh
@@ -281,10 +300,7 @@ fn an_adapter_that_cannot_be_made_says_why_until_it_can() {
     let sandbox = Sandbox::new();
     sandbox.script("recorder", RECORDER);
     sandbox.write("text", "some text");
-    let grid = "[inputs]\ntext = { file = \"text\" }\n[adapters.law]\nmodel = \"m\"\n\
-        input = \"text\"\nheld_out = \"text\"\nsteps = 1\n[[finezip]]\ninputs = [\"text\"]\n\
-        models = [\"m\"]\nadapters = [\"\", \"law\"]\ncoders = [\"ac\"]\n";
-    sandbox.write("grid.toml", grid);
+    sandbox.write("grid.toml", ADAPTED);
     let run = || sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
     let report = || {
         let ran = sandbox.run(&["report", "results.jsonl", "--markdown", "r.md"]);
@@ -306,6 +322,39 @@ fn an_adapter_that_cannot_be_made_says_why_until_it_can() {
     assert_eq!(done["method"], failed["method"]);
     assert_eq!(done["weights"]["law"].as_str().unwrap().len(), 64);
     assert!(!report().contains("## Cells that failed"), "{}", report());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_adapter_is_made_when_a_cell_needs_it_and_tried_once() {
+    let sandbox = Sandbox::new();
+    sandbox.script("recorder", RECORDER);
+    let trainer = "#!/bin/sh\necho train >> calls\necho no luck >&2\nexit 1\n";
+    sandbox.script("finezip-finetune", trainer);
+    sandbox.write("text", "some text");
+    sandbox.write("grid.toml", ADAPTED.replace("[\"ac\"]", "[\"ac\", \"mixer-6\"]"));
+    let calls_of = |more: &[&str]| -> Vec<String> {
+        let arguments = ["run", "grid.toml", "--data", ".", "--cli", "recorder"];
+        let ran = sandbox.run(&[&arguments, more].concat());
+        assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+        let calls = String::from_utf8(sandbox.read("calls")).unwrap();
+        fs::remove_file(sandbox.path("calls")).unwrap();
+        let of_cells = calls.lines().filter(|call| call.starts_with("compress -q -f"));
+        let trainings = calls.lines().filter(|call| *call == "train");
+        let (compressions, trainings) = (of_cells.count(), trainings.count());
+        let last = calls.lines().last().unwrap_or_default();
+        vec![compressions.to_string(), trainings.to_string(), last.to_owned()]
+    };
+    // After the two cells without an adapter, for both that have it.
+    assert_eq!(calls_of(&[]), ["2", "1", "train"]);
+    for line in &lines(&sandbox)[2..] {
+        let error = line["outcome"]["error"].as_str().unwrap();
+        assert!(error.contains("the adapter law: ") && error.contains("no luck"), "{error}");
+    }
+    // What failed is settled.
+    assert_eq!(calls_of(&[])[1], "0");
+    assert_eq!(lines(&sandbox).len(), 4);
+    assert_eq!(calls_of(&["--retry"])[..2], ["0", "1"]);
 }
 
 #[test]
