@@ -4,6 +4,7 @@ mod cell;
 pub(crate) mod child;
 pub(crate) mod config;
 pub(crate) mod grid;
+mod group;
 mod inputs;
 pub(crate) mod machine;
 pub(crate) mod peers;
@@ -57,6 +58,7 @@ pub(crate) struct Worked {
 
 /// Works through a grid.
 pub(crate) fn work(arguments: &RunArguments) -> Result<Worked> {
+    group::watch().context("watching for signals")?;
     let grid = Grid::open(&arguments.grid)?;
     let cells = grid.cells()?;
     let is_asked = |cell: &Cell| {

@@ -9,6 +9,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::{Sandbox, cli, zip_of};
+#[cfg(target_os = "linux")]
+use crate::support::{is_running, until};
 
 /// A grid over a small text: peers, a program that loses a byte, and finezip-cli without and with
 /// a model.
@@ -384,6 +386,114 @@ fn one_command_fetches_runs_and_reports() {
     assert!(report.ends_with("\n\nAlso kept.\n"), "{report}");
     assert!(report.contains("flate2") && !report.contains("Old."), "{report}");
     assert!(sandbox.path("docs/results.html").is_file());
+}
+
+/// A program that holds 100 MB, and one that holds nothing.
+#[cfg(target_os = "linux")]
+const HOLDERS: &str = r#"
+[inputs]
+text = { file = "text" }
+
+[commands.large]
+programs = ["sh"]
+compress.arguments = ["-c",
+    "cp '{input}' '{archive}'; head -c 100000000 /dev/zero | tail -c 100000000 > /dev/null"]
+decompress = { arguments = ["-c", "cp '{archive}' '{output}'"] }
+
+[commands.none]
+programs = ["sh"]
+compress = { arguments = ["-c", "cp '{input}' '{archive}'"] }
+decompress = { arguments = ["-c", "cp '{archive}' '{output}'"] }
+
+[[peers]]
+inputs = ["text"]
+methods = ["large", "none"]
+"#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn peaks_of_memory_are_those_of_the_process() {
+    let sandbox = Sandbox::new();
+    sandbox.script("recorder", RECORDER);
+    sandbox.write("text", "some text");
+    sandbox.write("grid.toml", HOLDERS);
+    let ran = sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let all = lines(&sandbox);
+    let peak =
+        |line: &Value, direction: &str| line["outcome"][direction]["peak_bytes"].as_u64().unwrap();
+    assert!(peak(&all[0], "compress") >= 90_000_000, "{}", all[0]);
+    for small in [peak(&all[0], "decompress"), peak(&all[1], "compress")] {
+        assert!(small < 60_000_000, "{small}");
+    }
+}
+
+/// Programs that start another one: one waits for it, one does not.
+#[cfg(target_os = "linux")]
+const PARENTS: &str = r#"
+timeout_seconds = 2
+
+[inputs]
+text = { file = "text" }
+
+[commands.late]
+programs = ["sh"]
+compress = { arguments = ["-c", "sleep 600 & echo $! > of-late; wait"] }
+decompress = { arguments = [] }
+
+[commands.early]
+programs = ["sh"]
+compress = { arguments = ["-c", "cp '{input}' '{archive}'; sleep 600 & echo $! > of-early"] }
+decompress = { arguments = ["-c", "cp '{archive}' '{output}'"] }
+
+[[peers]]
+inputs = ["text"]
+methods = ["late", "early"]
+"#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_that_a_program_starts_outlives_it() {
+    let sandbox = Sandbox::new();
+    sandbox.script("recorder", RECORDER);
+    sandbox.write("text", "some text");
+    sandbox.write("grid.toml", PARENTS);
+    let ran = sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let all = lines(&sandbox);
+    let error = all[0]["outcome"]["error"].as_str().unwrap();
+    assert!(error.contains("took longer than 2 s"), "{error}");
+    assert_eq!(all[1]["outcome"]["status"], "done", "{}", all[1]);
+    for name in ["of-late", "of-early"] {
+        let pid = String::from_utf8(sandbox.read(name)).unwrap();
+        until(|| (!is_running(pid.trim())).then_some(()));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_ends_a_run_ends_its_processes_and_is_no_failure_of_theirs() {
+    use std::os::unix::process::ExitStatusExt;
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let sandbox = Sandbox::new();
+    sandbox.script("recorder", RECORDER);
+    sandbox.write("text", "some text");
+    let sleeper = "echo $$ > begun; exec sleep 600";
+    let grid = PARENTS.replace("timeout_seconds = 2", "");
+    let grid = grid.replace("sleep 600 & echo $! > of-late; wait", sleeper);
+    sandbox.write("grid.toml", grid);
+    let mut tool = sandbox.start(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+    let pid = until(|| {
+        let text = fs::read_to_string(sandbox.path("begun")).ok()?;
+        Some(text.strip_suffix('\n')?.to_owned())
+    });
+    assert!(is_running(&pid));
+    kill_process(Pid::from_child(&tool), Signal::TERM).unwrap();
+    assert_eq!(tool.wait().unwrap().signal(), Some(15));
+    until(|| (!is_running(&pid)).then_some(()));
+    assert!(sandbox.read("results.jsonl").is_empty());
 }
 
 #[test]
