@@ -14,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::args::ShortArguments;
+use crate::median::median;
 use crate::run::cli_path;
 use crate::text::three_digits;
 
@@ -197,8 +198,7 @@ impl Ours<'_> {
             bytes += line["archive_bytes"].as_u64().context("archive_bytes")? as usize;
             seconds.push(line["seconds"].as_f64().context("seconds")?);
         }
-        seconds.sort_by(f64::total_cmp);
-        Ok((bytes, seconds.get(seconds.len() / 2).copied().unwrap_or(0.0)))
+        Ok((bytes, median(seconds, |&seconds| seconds).unwrap_or(0.0)))
     }
 
     /// Bytes of an archive of the lines as records.

@@ -7,6 +7,7 @@ use super::beside_peers;
 use super::comparisons::{Comparison, Member, Setting, of};
 use super::document::Table;
 use super::tables::{is_by_its_coder, pays_beyond, peak_bytes, speed, speeds};
+use crate::median::median;
 use crate::run::config::Finezip;
 use crate::run::results::Line;
 use crate::text::{bytes_short, times};
@@ -343,7 +344,8 @@ pub(crate) fn rows_of(text: &str, by: &str, stated: Figures, cases: &[Case]) -> 
     let of = |number: fn(&Case) -> f64| {
         let mut numbers: Vec<f64> = cases.iter().map(number).collect();
         numbers.sort_by(f64::total_cmp);
-        (numbers[0], numbers[all / 2], numbers[all - 1])
+        let (least, most) = (numbers[0], numbers[all - 1]);
+        (least, median(numbers, |&number| number).unwrap_or_default(), most)
     };
     let (size, speed) = (of(|case| 100.0 * case.size), of(|case| case.speed));
     let found = format!(
@@ -590,7 +592,7 @@ mod tests {
         let rows =
             rows_of("t", "b", Figures::default(), &[case(50), case(60), case(70), case(110)]);
         let expected =
-            "-50.0 to +10.0 % size, median -30.0 %; 1/200 to 1/200 times the speed, median 1/200";
+            "-50.0 to +10.0 % size, median -35.0 %; 1/200 to 1/200 times the speed, median 1/200";
         assert_eq!(rows, [["t", "b", "-", "4 comparisons", expected, "in 3 of 4"]]);
         assert_eq!(rows_of("t", "b", Figures::default(), &[case(50), case(60)]).len(), 2);
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use wait4::Wait4;
 
 use super::{group, machine};
+use crate::median::Mean;
 
 /// Bytes of a failed process's messages that are kept.
 const MESSAGE_BYTES: usize = 2000;
@@ -69,6 +70,19 @@ pub(crate) struct Cost {
     /// CPU time that the machine spent on anything else meanwhile, where the system tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) others_seconds: Option<f64>,
+}
+
+impl Mean for Cost {
+    fn mean(self, other: Self) -> Self {
+        let others_seconds = self.others_seconds.zip(other.others_seconds);
+        Self {
+            seconds: self.seconds.mean(other.seconds),
+            user_seconds: self.user_seconds.mean(other.user_seconds),
+            system_seconds: self.system_seconds.mean(other.system_seconds),
+            peak_bytes: self.peak_bytes.midpoint(other.peak_bytes),
+            others_seconds: others_seconds.map(|(one, other)| one.mean(other)),
+        }
+    }
 }
 
 /// Runs `job`; its messages go through a file in `folder`.

@@ -118,6 +118,12 @@ impl Finezip {
         Self { model, adapter, engine, precision, ..Self::default() }
     }
 
+    /// Whether every run makes the same archive, which candle does not promise.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        let is_candle = |name: &String| name.ends_with("candle");
+        !self.has_model() || !self.engine.iter().chain(&self.options).any(is_candle)
+    }
+
     /// Whether a language model takes part.
     pub(crate) fn has_model(&self) -> bool {
         self.model != "none"
@@ -276,6 +282,9 @@ mod tests {
         let usual = Finezip { coder: Some("mixer".into()), ..Finezip::default() };
         assert_eq!(usual.arguments(), ["--model", "", "--coder", "mixer"]);
         assert_eq!(finezip.distributions().coder.as_deref(), Some("ac"));
+        assert!(finezip.is_repeatable());
+        let candle = Finezip { engine: Some("candle".into()), ..finezip.clone() };
+        assert!(!candle.is_repeatable());
         assert_eq!(finezip.plain().arguments(), ["--model", "m"]);
     }
 

@@ -496,6 +496,29 @@ fn what_ends_a_run_ends_its_processes_and_is_no_failure_of_theirs() {
     assert!(sandbox.read("results.jsonl").is_empty());
 }
 
+#[cfg(unix)]
+#[test]
+fn runs_of_one_cell_make_one_archive_where_it_is_promised() {
+    let sandbox = Sandbox::new();
+    let same = "compress | decompress) if [ \"$output\" ]; then cp \"$last\" \"$output\"; fi ;;";
+    assert!(RECORDER.contains(same));
+    // Its archives end with a line of their own.
+    let wavering = "compress)\n\
+        if [ \"$output\" ]; then { cat \"$last\"; echo $$; } > \"$output\"; fi ;;\n\
+        decompress) sed '$d' \"$last\" > \"$output\" ;;";
+    sandbox.script("recorder", &RECORDER.replace(same, wavering));
+    sandbox.write("text", "some text\n");
+    let grid = "repeats = 2\n[inputs]\ntext = { file = \"text\" }\n[[finezip]]\n\
+        inputs = [\"text\"]\nmodels = [\"m\"]\nengines = [\"exact\", \"candle\"]\n";
+    sandbox.write("grid.toml", grid);
+    let ran = sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let all = lines(&sandbox);
+    assert_eq!(all[0]["outcome"]["error"], "two runs made different archives");
+    assert_eq!(all[1]["outcome"]["status"], "done", "{}", all[1]);
+    assert_eq!(all[1]["outcome"]["repeats"], 2);
+}
+
 #[test]
 fn parts_of_a_grid_are_run_alone() {
     let sandbox = prepared();
