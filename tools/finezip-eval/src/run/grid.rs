@@ -183,6 +183,13 @@ pub(crate) struct Cell {
     pub(crate) method: Method,
 }
 
+impl Cell {
+    /// In a few words, for people and `--only`.
+    pub(crate) fn describe(&self) -> String {
+        format!("{}: {}", self.input, self.method.label())
+    }
+}
+
 impl Grid {
     /// The grid of a name that is built in, or of a file.
     pub(crate) fn open(name: &str) -> Result<Self> {
