@@ -28,6 +28,8 @@ pub(crate) struct Job {
     pub(crate) program: PathBuf,
     /// Its arguments.
     pub(crate) arguments: Vec<OsString>,
+    /// The folder it works in; this tool's unless set.
+    pub(crate) directory: Option<PathBuf>,
     /// What it reads; nothing unless set.
     pub(crate) stdin: Option<PathBuf>,
     /// Where its output goes; nowhere unless set.
@@ -37,7 +39,13 @@ pub(crate) struct Job {
 impl Job {
     /// A program with arguments.
     pub(crate) fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), stdin: None, stdout: None }
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            directory: None,
+            stdin: None,
+            stdout: None,
+        }
     }
 
     /// With one argument more.
@@ -97,6 +105,9 @@ pub(crate) fn run(job: &Job, folder: &Path, timeout: Duration) -> Result<Cost> {
     let create = |path: &Path| File::create(path).with_context(|| path.display().to_string());
     let mut command = Command::new(&job.program);
     command.args(&job.arguments).stderr(create(&messages)?);
+    if let Some(directory) = &job.directory {
+        command.current_dir(directory);
+    }
     command.stdin(match &job.stdin {
         Some(path) => open(path)?.into(),
         None => Stdio::null(),

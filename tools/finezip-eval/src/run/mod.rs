@@ -4,7 +4,7 @@ mod cell;
 pub(crate) mod child;
 pub(crate) mod config;
 pub(crate) mod grid;
-mod group;
+pub(crate) mod group;
 mod inputs;
 pub(crate) mod machine;
 pub(crate) mod peers;
