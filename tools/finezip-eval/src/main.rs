@@ -13,6 +13,7 @@
 mod all;
 mod args;
 mod fetch;
+mod median;
 mod report;
 mod run;
 mod short;

@@ -7,21 +7,29 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::args::ShortArguments;
-use crate::run::cli_path;
+use crate::median::median;
+use crate::run::child::{self, Job};
+use crate::run::peers::{ZSTD_LEVEL, brotli_11};
+use crate::run::{cli_path, group};
 use crate::text::three_digits;
 
 /// The lengths of lines that are taken.
 const LENGTHS: std::ops::RangeInclusive<usize> = 50..=2000;
 
+/// The longest that one process may take.
+const TIMEOUT: Duration = Duration::from_secs(3600);
+
 /// Runs the command.
 pub(crate) fn run(arguments: &ShortArguments) -> Result<ExitCode> {
+    group::watch().context("watching for signals")?;
     let cli = cli_path(arguments.cli.as_deref())?;
     println(
         "| text | messages | mean | zstd -19 | with dictionary | brotli 11 | message | primed | \
@@ -79,7 +87,7 @@ impl Sample {
             self.coded.iter().map(Vec::len).sum(),
             self.each(|line| zstd_bytes(line, &[]))?,
             self.each(|line| zstd_bytes(line, &dictionary))?,
-            self.each(brotli_bytes)?,
+            self.each(|line| Ok(brotli_11(line)?.len()))?,
             messages,
             primed_messages,
             ours.records(&self.coded, &[])?,
@@ -109,15 +117,15 @@ impl Sample {
             fs::write(samples.join(number.to_string()), line)?;
         }
         fs::write(samples.join("list"), names.concat())?;
-        let run = Command::new("zstd")
-            .current_dir(&samples)
-            .args(["--train", "-q", "-19", "--maxdict", &bytes.to_string()])
-            .args(["-o", "../dictionary", "--filelist", "list"])
-            .output()
-            .context("zstd, which trains the dictionary")?;
-        if !run.status.success() {
-            bail!("zstd --train: {}", String::from_utf8_lossy(&run.stderr));
-        }
+        let job = Job {
+            directory: Some(samples),
+            ..Job::new("zstd")
+                .arguments(["--train", "-q"])
+                .argument(format!("-{ZSTD_LEVEL}"))
+                .arguments(["--maxdict", &bytes.to_string()])
+                .arguments(["-o", "../dictionary", "--filelist", "list"])
+        };
+        child::run(&job, folder, TIMEOUT).context("training the dictionary")?;
         Ok(fs::read(folder.join("dictionary"))?)
     }
 
@@ -137,22 +145,11 @@ impl Sample {
 }
 
 fn zstd_bytes(line: &[u8], dictionary: &[u8]) -> Result<usize> {
-    let mut compressor = zstd::bulk::Compressor::with_dictionary(19, dictionary)?;
+    let mut compressor = zstd::bulk::Compressor::with_dictionary(ZSTD_LEVEL, dictionary)?;
     compressor.include_checksum(false)?;
     compressor.include_contentsize(false)?;
     compressor.include_dictid(false)?;
     Ok(compressor.compress(line)?.len())
-}
-
-fn brotli_bytes(line: &[u8]) -> Result<usize> {
-    let mut out = Vec::new();
-    let params = brotli::enc::BrotliEncoderParams {
-        quality: 11,
-        size_hint: line.len(),
-        ..Default::default()
-    };
-    brotli::BrotliCompress(&mut &*line, &mut out, &params)?;
-    Ok(out.len())
 }
 
 /// finezip-cli in a folder of its own.
@@ -163,13 +160,16 @@ struct Ours<'a> {
 }
 
 impl Ours<'_> {
+    /// What a run says on its output.
     fn done(&self, arguments: &[&str], files: &[PathBuf]) -> Result<Vec<u8>> {
-        let mut command = Command::new(self.cli);
-        let run = command.current_dir(self.folder).args(arguments).args(files).output()?;
-        if !run.status.success() {
-            bail!("finezip-cli {arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
-        }
-        Ok(run.stdout)
+        let output = self.folder.join("output");
+        let job = Job {
+            directory: Some(self.folder.to_owned()),
+            stdout: Some(output.clone()),
+            ..Job::new(self.cli).arguments(arguments).arguments(files)
+        };
+        child::run(&job, self.folder, TIMEOUT).with_context(|| format!("{arguments:?}"))?;
+        Ok(fs::read(output)?)
     }
 
     /// Bytes of the lines' messages, and the median of the seconds that one took; all are made in
@@ -197,8 +197,7 @@ impl Ours<'_> {
             bytes += line["archive_bytes"].as_u64().context("archive_bytes")? as usize;
             seconds.push(line["seconds"].as_f64().context("seconds")?);
         }
-        seconds.sort_by(f64::total_cmp);
-        Ok((bytes, seconds.get(seconds.len() / 2).copied().unwrap_or(0.0)))
+        Ok((bytes, median(seconds, |&seconds| seconds).unwrap_or(0.0)))
     }
 
     /// Bytes of an archive of the lines as records.

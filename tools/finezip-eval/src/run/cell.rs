@@ -1,16 +1,19 @@
 //! One cell: compress, decompress, compare, several times over.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::child::{self, Cost, Job};
 use super::config::{CommandLine, CommandLines, Finezip, Method, is_path};
 use super::inputs::{compare, hash_file};
-use super::results::{FinezipMeasures, Measures};
+use super::results::{Distributions, FinezipMeasures, Measures};
+use crate::median::{Mean, median};
 
 /// What cells are run with.
 pub(crate) struct Bench {
@@ -47,17 +50,19 @@ impl Bench {
     }
 
     /// Compresses with `there` to `archive`, decompresses with `back`, and compares; the median
-    /// costs, the last archive, and the statistics of the run that took the median time, if there
-    /// are any.
+    /// costs, the last archive, and the statistics that belong to the median time, if there are
+    /// any. Of what is repeatable, every run must make the same archive.
     fn round_trips(
         &self,
         input: &Path,
         archive: &Path,
         there: &Job,
         back: &Job,
-    ) -> Result<(Measures, Vec<u8>)> {
+        is_repeatable: bool,
+    ) -> Result<(Measures, Option<Statistics>)> {
         let (output, statistics) = (self.path("output"), self.path("statistics"));
         let (mut compress, mut decompress) = (Vec::new(), Vec::new());
+        let mut made: Option<(String, u64)> = None;
         for _ in 0..self.repeats {
             for leftover in [archive, &output, &statistics] {
                 if leftover.exists() {
@@ -65,17 +70,24 @@ impl Bench {
                 }
             }
             let cost = self.once(there).context("compressing")?;
-            compress.push((cost, fs::read(&statistics).unwrap_or_default()));
-            decompress.push((self.once(back).context("decompressing")?, ()));
+            compress.push(Compressed { cost, told: Statistics::read(&statistics)? });
+            decompress.push(self.once(back).context("decompressing")?);
             compare(input, &output)?;
+            let found = hash_file(archive).context("the archive")?;
+            ensure!(
+                !is_repeatable || made.as_ref().is_none_or(|before| *before == found),
+                "two runs made different archives"
+            );
+            made = Some(found);
         }
-        let (archive_sha256, archive_bytes) = hash_file(archive).context("the archive")?;
-        let (compress, told) = median(compress).context("no run")?;
+        let (archive_sha256, archive_bytes) = made.context("no run")?;
+        let Compressed { cost: compress, told } =
+            median(compress, |run| run.cost.seconds).context("no run")?;
         let measures = Measures {
             archive_bytes,
             archive_sha256,
             compress,
-            decompress: median(decompress).map(|(cost, ())| cost),
+            decompress: median(decompress, |cost| cost.seconds),
             repeats: self.repeats,
             finezip: None,
         };
@@ -104,11 +116,12 @@ impl Bench {
         }
         let back = back.argument(self.path("archive"));
         let there = self.compress_job(finezip, input);
+        let archive = self.path("archive");
         let (mut measures, statistics) =
-            self.round_trips(input, &self.path("archive"), &there, &back)?;
+            self.round_trips(input, &archive, &there, &back, finezip.is_repeatable())?;
         let adapter_bytes =
             finezip.adapter.as_deref().map(Path::new).map(weight_bytes).transpose()?;
-        measures.finezip = Some(FinezipMeasures { adapter_bytes, ..self.told(&statistics)? });
+        measures.finezip = Some(FinezipMeasures { adapter_bytes, ..self.told(statistics)? });
         Ok(measures)
     }
 
@@ -117,7 +130,7 @@ impl Bench {
         let job = self.compress_job(finezip, input).argument("--ideal");
         let compress = self.once(&job)?;
         let (archive_sha256, archive_bytes) = hash_file(&self.path("archive"))?;
-        let told = self.told(&fs::read(self.path("statistics")).context("--statistics")?)?;
+        let told = self.told(Statistics::read(&self.path("statistics"))?)?;
         Ok(Measures {
             archive_bytes,
             archive_sha256,
@@ -129,7 +142,8 @@ impl Bench {
     }
 
     /// What finezip-cli tells of the archive, and of a run by its statistics.
-    fn told(&self, statistics: &[u8]) -> Result<FinezipMeasures> {
+    fn told(&self, statistics: Option<Statistics>) -> Result<FinezipMeasures> {
+        let statistics = statistics.context("there are no --statistics")?;
         let list = self.path("list");
         let job = Job {
             stdout: Some(list.clone()),
@@ -138,7 +152,13 @@ impl Bench {
         self.once(&job).context("listing the archive")?;
         let listed: Value = serde_json::from_slice(&fs::read(&list)?).context("list --json")?;
         let members = listed[0]["members"].as_array().context("list --json shows no members")?;
-        let mut told = FinezipMeasures::default();
+        let mut told = FinezipMeasures {
+            work_seconds: statistics.seconds,
+            engine_seconds: statistics.engine_seconds,
+            coder_seconds: statistics.coder_seconds,
+            distributions: statistics.measured,
+            ..FinezipMeasures::default()
+        };
         for member in members {
             told.language = Some(member["language"].clone()).filter(|language| !language.is_null());
             for frame in member["frames"].as_array().into_iter().flatten() {
@@ -148,14 +168,6 @@ impl Bench {
                 told.lanes = told.lanes.or(frame["lanes"].as_u64());
             }
         }
-        let statistics: Value = serde_json::from_slice(statistics).context("--statistics")?;
-        let seconds = |key: &str| {
-            statistics[key].as_f64().with_context(|| format!("--statistics tell no {key}"))
-        };
-        told.work_seconds = seconds("seconds")?;
-        told.engine_seconds = seconds("engine_seconds")?;
-        told.coder_seconds = seconds("coder_seconds")?;
-        told.distributions = serde_json::from_value(statistics["measured"].clone())?;
         Ok(told)
     }
 
@@ -169,7 +181,7 @@ impl Bench {
         let archive = self.path("archive");
         let there = job("compress", input, "archive");
         let back = job("decompress", &archive, "output");
-        Ok(self.round_trips(input, &archive, &there, &back)?.0)
+        Ok(self.round_trips(input, &archive, &there, &back, true)?.0)
     }
 
     fn command(&self, lines: &CommandLines, input: &Path) -> Result<Measures> {
@@ -193,7 +205,8 @@ impl Bench {
         };
         let there = job(&lines.compress, input, &archive);
         let back = job(&lines.decompress, &archive, &output);
-        Ok(self.round_trips(input, &archive, &there, &back)?.0)
+        // Archives of programs may hold the time: zpaq's do.
+        Ok(self.round_trips(input, &archive, &there, &back, false)?.0)
     }
 
     fn model_path(&self, name: &str) -> Result<PathBuf> {
@@ -208,6 +221,53 @@ impl Bench {
             bail!("finezip-cli knows no path of the model {name}");
         }
         Ok(PathBuf::from(path.trim()))
+    }
+}
+
+/// What one run of compressing took, and told of itself.
+#[derive(Debug, PartialEq)]
+struct Compressed {
+    cost: Cost,
+    told: Option<Statistics>,
+}
+
+impl Mean for Compressed {
+    fn mean(self, other: Self) -> Self {
+        let told = self.told.zip(other.told).map(|(one, other)| one.mean(other));
+        Self { cost: self.cost.mean(other.cost), told }
+    }
+}
+
+/// What `finezip-cli compress --statistics` tells of a run.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+struct Statistics {
+    seconds: f64,
+    engine_seconds: f64,
+    coder_seconds: f64,
+    /// With `--ideal`.
+    measured: Option<Distributions>,
+}
+
+impl Statistics {
+    /// Reads them; programs that are not finezip-cli leave none.
+    fn read(path: &Path) -> Result<Option<Self>> {
+        match fs::read(path) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text).context("--statistics")?)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context("--statistics"),
+        }
+    }
+}
+
+impl Mean for Statistics {
+    fn mean(self, other: Self) -> Self {
+        Self {
+            seconds: self.seconds.mean(other.seconds),
+            engine_seconds: self.engine_seconds.mean(other.engine_seconds),
+            coder_seconds: self.coder_seconds.mean(other.coder_seconds),
+            // What is measured is of the text, and the same in every run.
+            measured: self.measured,
+        }
     }
 }
 
@@ -233,24 +293,21 @@ fn replaced(argument: &str, places: &[(&str, &Path)]) -> String {
     })
 }
 
-/// The run whose wall clock is the median, the lower one of two, with what belongs to it.
-fn median<T>(mut runs: Vec<(Cost, T)>) -> Option<(Cost, T)> {
-    runs.sort_by(|(one, _), (other, _)| one.seconds.total_cmp(&other.seconds));
-    let middle = runs.len().saturating_sub(1) / 2;
-    runs.into_iter().nth(middle)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle_one_and_keeps_what_is_its_own() {
-        let run = |seconds, own| (Cost { seconds, ..Cost::default() }, own);
-        assert_eq!(median(vec![run(3.0, 'a'), run(1.0, 'b'), run(2.0, 'c')]), Some(run(2.0, 'c')));
-        assert_eq!(median(vec![run(2.0, 'a'), run(1.0, 'b')]), Some(run(1.0, 'b')));
-        assert_eq!(median(vec![run(2.0, 'a')]), Some(run(2.0, 'a')));
-        assert_eq!(median::<()>(Vec::new()), None);
+    fn the_median_run_keeps_what_is_its_own() {
+        let run = |seconds, peak_bytes, engine_seconds| {
+            let told = Statistics { engine_seconds, ..Statistics::default() };
+            let cost = Cost { seconds, peak_bytes, ..Cost::default() };
+            Compressed { cost, told: Some(told) }
+        };
+        let of = |runs: Vec<Compressed>| median(runs, |run| run.cost.seconds);
+        let (short, middle, long) = (run(1.0, 30, 7.0), run(2.0, 10, 8.0), run(4.0, 20, 5.0));
+        assert_eq!(of(vec![long, short, middle]), Some(run(2.0, 10, 8.0)));
+        assert_eq!(of(vec![run(4.0, 20, 5.0), run(1.0, 30, 7.0)]), Some(run(2.5, 25, 6.0)));
     }
 
     #[test]

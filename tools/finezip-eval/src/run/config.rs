@@ -112,6 +112,18 @@ impl Finezip {
         Some(self.model.as_str()).filter(|model| self.has_model() && is_path(model))
     }
 
+    /// The same weights as an engine opens them, and whatever finezip-cli chooses beside.
+    pub(crate) fn plain(&self) -> Self {
+        let Self { model, adapter, engine, precision, .. } = self.clone();
+        Self { model, adapter, engine, precision, ..Self::default() }
+    }
+
+    /// Whether every run makes the same archive, which candle does not promise.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        let is_candle = |name: &String| name.ends_with("candle");
+        !self.has_model() || !self.engine.iter().chain(&self.options).any(is_candle)
+    }
+
     /// Whether a language model takes part.
     pub(crate) fn has_model(&self) -> bool {
         self.model != "none"
@@ -184,6 +196,22 @@ impl Method {
         }
     }
 
+    /// The model that it needs, by name or path, if there is one.
+    pub(crate) fn model(&self) -> Option<&str> {
+        match self {
+            Self::Finezip(finezip) | Self::Ideal(finezip) => {
+                finezip.has_model().then_some(finezip.model.as_str())
+            }
+            Self::Command { lines, .. } => lines.model.as_deref(),
+            Self::Peer { .. } => None,
+        }
+    }
+
+    /// The adapter that it needs, as the grid calls it, if there is one.
+    pub(crate) fn adapter(&self) -> Option<&String> {
+        self.configuration()?.adapter.as_ref()
+    }
+
     /// The configuration of finezip, whatever is measured of it.
     pub(crate) fn configuration(&self) -> Option<&Finezip> {
         match self {
@@ -254,6 +282,10 @@ mod tests {
         let usual = Finezip { coder: Some("mixer".into()), ..Finezip::default() };
         assert_eq!(usual.arguments(), ["--model", "", "--coder", "mixer"]);
         assert_eq!(finezip.distributions().coder.as_deref(), Some("ac"));
+        assert!(finezip.is_repeatable());
+        let candle = Finezip { engine: Some("candle".into()), ..finezip.clone() };
+        assert!(!candle.is_repeatable());
+        assert_eq!(finezip.plain().arguments(), ["--model", "m"]);
     }
 
     #[test]

@@ -27,6 +27,22 @@ fn ppmd_bits(text_bytes: usize) -> u8 {
 /// The window of `zstd --ultra --long` on the command line.
 const LONG_WINDOW_LOG: u32 = 27;
 
+/// The level of `zstd-19`.
+pub(crate) const ZSTD_LEVEL: i32 = 19;
+
+/// What `brotli-11` makes of a text.
+pub(crate) fn brotli_11(text: &[u8]) -> Result<Vec<u8>> {
+    let params = brotli::enc::BrotliEncoderParams {
+        quality: 11,
+        lgwin: 24,
+        size_hint: text.len(),
+        ..Default::default()
+    };
+    let mut archive = Vec::new();
+    brotli::BrotliCompress(&mut &*text, &mut archive, &params)?;
+    Ok(archive)
+}
+
 /// A compressor at its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Peer {
@@ -44,7 +60,7 @@ const PEERS: [(&str, Peer); 9] = [
     ("bzip2-9", Peer::Bzip2),
     ("xz-9e", Peer::Xz),
     ("zstd-3", Peer::Zstd { level: 3, long: false }),
-    ("zstd-19", Peer::Zstd { level: 19, long: false }),
+    ("zstd-19", Peer::Zstd { level: ZSTD_LEVEL, long: false }),
     ("zstd-22-long", Peer::Zstd { level: 22, long: true }),
     ("brotli-11", Peer::Brotli),
     ("ppmd-o6", Peer::Ppmd { order: 6 }),
@@ -127,15 +143,7 @@ impl Peer {
                 encoder.write_all(text)?;
                 archive = encoder.finish()?;
             }
-            Self::Brotli => {
-                let params = brotli::enc::BrotliEncoderParams {
-                    quality: 11,
-                    lgwin: 24,
-                    size_hint: text.len(),
-                    ..Default::default()
-                };
-                brotli::BrotliCompress(&mut &*text, &mut archive, &params)?;
-            }
+            Self::Brotli => archive = brotli_11(text)?,
             Self::Ppmd { order } => {
                 let bits = ppmd_bits(text.len());
                 archive.push(bits);

@@ -117,11 +117,11 @@ pub(crate) enum Outcome {
 pub(crate) struct Measures {
     /// Size of the archive.
     pub(crate) archive_bytes: u64,
-    /// SHA-256 of the archive.
+    /// SHA-256 of the archive, the last one where runs may differ.
     pub(crate) archive_sha256: String,
-    /// Compressing: the median run.
+    /// Compressing: the median run, of an even number the mean of the two in the middle.
     pub(crate) compress: Cost,
-    /// Decompressing, unless it was not part of the cell: the median run.
+    /// Decompressing, unless it was not part of the cell: the median run likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) decompress: Option<Cost>,
     /// How many runs there were.

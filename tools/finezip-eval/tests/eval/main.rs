@@ -9,6 +9,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::{Sandbox, cli, zip_of};
+#[cfg(target_os = "linux")]
+use crate::support::{is_running, until};
 
 /// A grid over a small text: peers, a program that loses a byte, and finezip-cli without and with
 /// a model.
@@ -180,6 +182,7 @@ while [ $# -gt 0 ]; do
 done
 case $command in
     --version) echo recorder 1 ;;
+    models) echo model ;;
     list) echo '[{"members": [{"frames": [{"method": "model", "tokens": 9, "lanes": 2}]}]}]' ;;
     compress | decompress) if [ "$output" ]; then cp "$last" "$output"; fi ;;
 esac
@@ -187,12 +190,46 @@ esac
 
 #[cfg(unix)]
 #[test]
-fn an_adapter_is_given_both_ways_counted_and_part_of_the_key() {
-    use std::os::unix::fs::PermissionsExt;
-
+fn models_are_fetched_for_open_cells_alone_and_opened_without_their_options() {
     let sandbox = Sandbox::new();
-    sandbox.write("recorder", RECORDER);
-    fs::set_permissions(sandbox.path("recorder"), fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.script("recorder", RECORDER);
+    sandbox.write("text", "some text");
+    let grid = "[inputs]\ntext = { file = \"text\" }\n[commands.copy]\nprograms = [\"cp\"]\n\
+        model = \"of-copy\"\ncompress = { arguments = [\"{input}\", \"{archive}\"] }\n\
+        decompress = { arguments = [\"{archive}\", \"{output}\"] }\n\
+        [[peers]]\ninputs = [\"text\"]\nmethods = [\"zlib-9\", \"copy\"]\n\
+        [[finezip]]\ninputs = [\"text\"]\nmodels = [\"m\"]\ncoders = [\"ac\", \"mixer-6\"]\n\
+        options = [[\"--memorize\"]]\n";
+    sandbox.write("grid.toml", grid);
+    let calls_of = |more: &[&str], beginning: &str| -> Vec<String> {
+        let arguments = ["run", "grid.toml", "--data", ".", "--cli", "recorder"];
+        let ran = sandbox.run(&[&arguments, more].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let calls = String::from_utf8(sandbox.read("calls")).unwrap();
+        fs::remove_file(sandbox.path("calls")).unwrap();
+        calls.lines().filter(|call| call.starts_with(beginning)).map(str::to_owned).collect()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(calls_of(&["--only", "zlib-9"], "models fetch"), none);
+    assert_eq!(calls_of(&["--only", "copy"], "models fetch"), ["models fetch -q of-copy"]);
+    let calls = calls_of(&[], "");
+    let of = |beginning: &str| -> Vec<&str> {
+        calls.iter().map(String::as_str).filter(|call| call.starts_with(beginning)).collect()
+    };
+    assert_eq!(of("models fetch"), ["models fetch -q m"]);
+    let opened = of("compress -q -c");
+    assert_eq!(opened.len(), 1, "{calls:?}");
+    assert!(opened[0].starts_with("compress -q -c --model m /"), "{opened:?}");
+    assert_eq!(of("compress -q -f").len(), 2, "{calls:?}");
+    // All is settled.
+    assert_eq!(calls_of(&[], "models fetch"), none);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_adapter_is_given_both_ways_counted_and_part_of_the_key() {
+    let sandbox = Sandbox::new();
+    sandbox.script("recorder", RECORDER);
     sandbox.write("text", "some text");
     sandbox.write("adapters/law/adapter_model.safetensors", [7; 40]);
     sandbox.write("adapters/law/adapter_config.json", "{}");
@@ -228,6 +265,25 @@ fn an_adapter_is_given_both_ways_counted_and_part_of_the_key() {
     assert!(report.contains("plots/adapters.svg") && report.contains("m + law"), "{report}");
 }
 
+/// A grid with an adapter, of which the first cell has none.
+#[cfg(unix)]
+const ADAPTED: &str = r#"
+[inputs]
+text = { file = "text" }
+
+[adapters.law]
+model = "m"
+input = "text"
+held_out = "text"
+steps = 1
+
+[[finezip]]
+inputs = ["text"]
+models = ["m"]
+adapters = ["", "law"]
+coders = ["ac"]
+"#;
+
 /// A program that takes finezip-finetune's place: it leaves an adapter where it is asked to.
 #[cfg(unix)]
 const TRAINER: &str = r#"#!/bin/sh
@@ -243,19 +299,10 @@ echo '{}' > "$out/summary.json"
 #[cfg(unix)]
 #[test]
 fn an_adapter_that_cannot_be_made_says_why_until_it_can() {
-    use std::os::unix::fs::PermissionsExt;
-
     let sandbox = Sandbox::new();
-    let script = |name: &str, text: &str| {
-        sandbox.write(name, text);
-        fs::set_permissions(sandbox.path(name), fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    script("recorder", RECORDER);
+    sandbox.script("recorder", RECORDER);
     sandbox.write("text", "some text");
-    let grid = "[inputs]\ntext = { file = \"text\" }\n[adapters.law]\nmodel = \"m\"\n\
-        input = \"text\"\nheld_out = \"text\"\nsteps = 1\n[[finezip]]\ninputs = [\"text\"]\n\
-        models = [\"m\"]\nadapters = [\"\", \"law\"]\ncoders = [\"ac\"]\n";
-    sandbox.write("grid.toml", grid);
+    sandbox.write("grid.toml", ADAPTED);
     let run = || sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
     let report = || {
         let ran = sandbox.run(&["report", "results.jsonl", "--markdown", "r.md"]);
@@ -269,7 +316,7 @@ fn an_adapter_that_cannot_be_made_says_why_until_it_can() {
     assert!(error.contains("the adapter law: ") && error.contains("build it with"), "{error}");
     assert!(report().contains("## Cells that failed"), "{}", report());
 
-    script("finezip-finetune", TRAINER);
+    sandbox.script("finezip-finetune", TRAINER);
     let ran = run();
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("1 cells done, 0 failed, 1 settled"), "{}", ran.stderr);
@@ -277,6 +324,39 @@ fn an_adapter_that_cannot_be_made_says_why_until_it_can() {
     assert_eq!(done["method"], failed["method"]);
     assert_eq!(done["weights"]["law"].as_str().unwrap().len(), 64);
     assert!(!report().contains("## Cells that failed"), "{}", report());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_adapter_is_made_when_a_cell_needs_it_and_tried_once() {
+    let sandbox = Sandbox::new();
+    sandbox.script("recorder", RECORDER);
+    let trainer = "#!/bin/sh\necho train >> calls\necho no luck >&2\nexit 1\n";
+    sandbox.script("finezip-finetune", trainer);
+    sandbox.write("text", "some text");
+    sandbox.write("grid.toml", ADAPTED.replace("[\"ac\"]", "[\"ac\", \"mixer-6\"]"));
+    let calls_of = |more: &[&str]| -> Vec<String> {
+        let arguments = ["run", "grid.toml", "--data", ".", "--cli", "recorder"];
+        let ran = sandbox.run(&[&arguments, more].concat());
+        assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+        let calls = String::from_utf8(sandbox.read("calls")).unwrap();
+        fs::remove_file(sandbox.path("calls")).unwrap();
+        let of_cells = calls.lines().filter(|call| call.starts_with("compress -q -f"));
+        let trainings = calls.lines().filter(|call| *call == "train");
+        let (compressions, trainings) = (of_cells.count(), trainings.count());
+        let last = calls.lines().last().unwrap_or_default();
+        vec![compressions.to_string(), trainings.to_string(), last.to_owned()]
+    };
+    // After the two cells without an adapter, for both that have it.
+    assert_eq!(calls_of(&[]), ["2", "1", "train"]);
+    for line in &lines(&sandbox)[2..] {
+        let error = line["outcome"]["error"].as_str().unwrap();
+        assert!(error.contains("the adapter law: ") && error.contains("no luck"), "{error}");
+    }
+    // What failed is settled.
+    assert_eq!(calls_of(&[])[1], "0");
+    assert_eq!(lines(&sandbox).len(), 4);
+    assert_eq!(calls_of(&["--retry"])[..2], ["0", "1"]);
 }
 
 #[test]
@@ -306,6 +386,137 @@ fn one_command_fetches_runs_and_reports() {
     assert!(report.ends_with("\n\nAlso kept.\n"), "{report}");
     assert!(report.contains("flate2") && !report.contains("Old."), "{report}");
     assert!(sandbox.path("docs/results.html").is_file());
+}
+
+/// A program that holds 100 MB, and one that holds nothing.
+#[cfg(target_os = "linux")]
+const HOLDERS: &str = r#"
+[inputs]
+text = { file = "text" }
+
+[commands.large]
+programs = ["sh"]
+compress.arguments = ["-c",
+    "cp '{input}' '{archive}'; head -c 100000000 /dev/zero | tail -c 100000000 > /dev/null"]
+decompress = { arguments = ["-c", "cp '{archive}' '{output}'"] }
+
+[commands.none]
+programs = ["sh"]
+compress = { arguments = ["-c", "cp '{input}' '{archive}'"] }
+decompress = { arguments = ["-c", "cp '{archive}' '{output}'"] }
+
+[[peers]]
+inputs = ["text"]
+methods = ["large", "none"]
+"#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn peaks_of_memory_are_those_of_the_process() {
+    let sandbox = Sandbox::new();
+    sandbox.script("recorder", RECORDER);
+    sandbox.write("text", "some text");
+    sandbox.write("grid.toml", HOLDERS);
+    let ran = sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let all = lines(&sandbox);
+    let peak =
+        |line: &Value, direction: &str| line["outcome"][direction]["peak_bytes"].as_u64().unwrap();
+    assert!(peak(&all[0], "compress") >= 90_000_000, "{}", all[0]);
+    for small in [peak(&all[0], "decompress"), peak(&all[1], "compress")] {
+        assert!(small < 60_000_000, "{small}");
+    }
+}
+
+/// Programs that start another one: one waits for it, one does not.
+#[cfg(target_os = "linux")]
+const PARENTS: &str = r#"
+timeout_seconds = 2
+
+[inputs]
+text = { file = "text" }
+
+[commands.late]
+programs = ["sh"]
+compress = { arguments = ["-c", "sleep 600 & echo $! > of-late; wait"] }
+decompress = { arguments = [] }
+
+[commands.early]
+programs = ["sh"]
+compress = { arguments = ["-c", "cp '{input}' '{archive}'; sleep 600 & echo $! > of-early"] }
+decompress = { arguments = ["-c", "cp '{archive}' '{output}'"] }
+
+[[peers]]
+inputs = ["text"]
+methods = ["late", "early"]
+"#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_that_a_program_starts_outlives_it() {
+    let sandbox = Sandbox::new();
+    sandbox.script("recorder", RECORDER);
+    sandbox.write("text", "some text");
+    sandbox.write("grid.toml", PARENTS);
+    let ran = sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let all = lines(&sandbox);
+    let error = all[0]["outcome"]["error"].as_str().unwrap();
+    assert!(error.contains("took longer than 2 s"), "{error}");
+    assert_eq!(all[1]["outcome"]["status"], "done", "{}", all[1]);
+    for name in ["of-late", "of-early"] {
+        let pid = String::from_utf8(sandbox.read(name)).unwrap();
+        until(|| (!is_running(pid.trim())).then_some(()));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_ends_a_run_ends_its_processes_and_is_no_failure_of_theirs() {
+    use std::os::unix::process::ExitStatusExt;
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let sandbox = Sandbox::new();
+    sandbox.script("recorder", RECORDER);
+    sandbox.write("text", "some text");
+    let sleeper = "echo $$ > begun; exec sleep 600";
+    let grid = PARENTS.replace("timeout_seconds = 2", "");
+    let grid = grid.replace("sleep 600 & echo $! > of-late; wait", sleeper);
+    sandbox.write("grid.toml", grid);
+    let mut tool = sandbox.start(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+    let pid = until(|| {
+        let text = fs::read_to_string(sandbox.path("begun")).ok()?;
+        Some(text.strip_suffix('\n')?.to_owned())
+    });
+    assert!(is_running(&pid));
+    kill_process(Pid::from_child(&tool), Signal::TERM).unwrap();
+    assert_eq!(tool.wait().unwrap().signal(), Some(15));
+    until(|| (!is_running(&pid)).then_some(()));
+    assert!(sandbox.read("results.jsonl").is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn runs_of_one_cell_make_one_archive_where_it_is_promised() {
+    let sandbox = Sandbox::new();
+    let same = "compress | decompress) if [ \"$output\" ]; then cp \"$last\" \"$output\"; fi ;;";
+    assert!(RECORDER.contains(same));
+    // Its archives end with a line of their own.
+    let wavering = "compress)\n\
+        if [ \"$output\" ]; then { cat \"$last\"; echo $$; } > \"$output\"; fi ;;\n\
+        decompress) sed '$d' \"$last\" > \"$output\" ;;";
+    sandbox.script("recorder", &RECORDER.replace(same, wavering));
+    sandbox.write("text", "some text\n");
+    let grid = "repeats = 2\n[inputs]\ntext = { file = \"text\" }\n[[finezip]]\n\
+        inputs = [\"text\"]\nmodels = [\"m\"]\nengines = [\"exact\", \"candle\"]\n";
+    sandbox.write("grid.toml", grid);
+    let ran = sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let all = lines(&sandbox);
+    assert_eq!(all[0]["outcome"]["error"], "two runs made different archives");
+    assert_eq!(all[1]["outcome"]["status"], "done", "{}", all[1]);
+    assert_eq!(all[1]["outcome"]["repeats"], 2);
 }
 
 #[test]

@@ -33,8 +33,28 @@ impl Sandbox {
         fs::write(path, bytes).unwrap();
     }
 
+    /// Writes a program.
+    #[cfg(unix)]
+    pub(crate) fn script(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+
+        self.write(name, text);
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Starts the binary in this folder.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn start(&self, arguments: &[&str]) -> std::process::Child {
+        Command::new(env!("CARGO_BIN_EXE_finezip-eval"))
+            .args(arguments)
+            .current_dir(self.0.path())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     /// Runs the binary in this folder.
@@ -48,6 +68,26 @@ impl Sandbox {
         assert!(!stderr.contains("panicked"), "{stderr}");
         Ran { code: output.status.code(), stderr }
     }
+}
+
+/// Whether a process runs; one that has ended, and whose status nobody has taken, does not.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_running(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state stands behind the name, which may hold anything.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Waits for what is to come.
+#[cfg(target_os = "linux")]
+pub(crate) fn until<T>(look: impl Fn() -> Option<T>) -> T {
+    for _ in 0..1200 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("it has not come in a minute");
 }
 
 /// finezip-cli of the same build: it lies beside the binary where the whole workspace was built,
