@@ -166,9 +166,9 @@ fn a_learner_s_memory_is_bounded_by_its_rows() {
 fn coders_come_back_from_their_records() {
     let coder = learning(mixer(4), Settings::default());
     assert!(coder.needs_features());
-    assert_eq!(coder.record().to_string(), "learn-mixer/2 learn=1 level=4");
+    assert_eq!(coder.record().to_string(), "learn-cm/1 learn=1 level=4");
     let (settings, inner) = from_record(&coder.record()).unwrap().unwrap();
-    assert_eq!((settings, inner), (Settings::default(), Record::new("mixer", 2).with("level", 4)));
+    assert_eq!((settings, inner), (Settings::default(), Record::new("cm", 1).with("level", 4)));
     assert!(LearningCoder::new(Arc::new(coder), Settings::default()).is_err());
     let wrong = Settings { candidates: 0, ..Settings::default() };
     assert!(LearningCoder::new(mixer(4), wrong).is_err());

@@ -2,7 +2,7 @@
 
 use finezip_core::softmax::{row_maximum, weight};
 use finezip_core::{Coder, Feed, FrameShape, Logits, Record, Rows, StepEntry, TokenId};
-use finezip_mixer::tokens::{MixerCoder, NAME, Settings};
+use finezip_mixer::tokens::{MixerCoder, NAME, SHORT_NAME, Settings};
 use proptest::prelude::*;
 
 /// A vocabulary with every byte, some words, equal strings and special tokens.
@@ -367,11 +367,19 @@ fn settings_survive_a_record() {
         assert_eq!(record, Record::new(NAME, 1).with("level", u64::from(level)));
         assert_eq!(Settings::from_record(&record).unwrap(), without_choice);
     }
-    for (name, version) in [(NAME, 0), (NAME, 3), ("other", 2)] {
+    assert_eq!(Settings::default().record(), Record::new(SHORT_NAME, 1));
+    for (name, version) in [(NAME, 0), (NAME, 2), (SHORT_NAME, 2), ("other", 1)] {
         let record = Record::new(name, version).with("level", 6);
         assert!(Settings::from_record(&record).is_err(), "{record}");
     }
-    assert!(Settings::from_record(&Record::new(NAME, 2).with("level", 1)).is_err());
+    // Each settings have one record.
+    for record in [
+        Record::new(NAME, 1),
+        Record::new(SHORT_NAME, 1).with("level", 1),
+        Record::new(SHORT_NAME, 1).with("level", 6),
+    ] {
+        assert!(Settings::from_record(&record).is_err(), "{record}");
+    }
     assert!(MixerCoder::new(table(), Settings { mix: false, ..Settings::level(6) }).is_err());
     let record = Settings::default().record();
     assert!(Settings::from_record(&record.clone().with("table_bits", 60)).is_err());

@@ -48,7 +48,7 @@ pub(crate) fn recorded(
         let coder = recorded(&inner, tokenizer, vocab_size, threads)?;
         return Ok(Arc::new(LearningCoder::new(coder, settings)?));
     }
-    if record.name == tokens::NAME {
+    if tokens::is_named_in(record) {
         return mixer(tokens::Settings::from_record(record)?, tokenizer, vocab_size);
     }
     finezip_coder::from_record(record, threads)

@@ -103,7 +103,7 @@ impl Parts {
     }
 
     fn coder(&self, record: &Record) -> Result<Arc<dyn Coder>> {
-        if record.name == tokens::NAME {
+        if tokens::is_named_in(record) {
             let settings = tokens::Settings::from_record(record)?;
             return Ok(Arc::new(tokens::MixerCoder::new(self.table(), settings)?));
         }

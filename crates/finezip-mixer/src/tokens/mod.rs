@@ -27,8 +27,17 @@ use coding::{FrameDecoder, FrameEncoder};
 use distribution::Distribution;
 use trie::Trie;
 
-/// The name of the token mixer in archives.
+/// The name of the token mixer, and in archives of what always codes as its settings say.
 pub const NAME: &str = "mixer";
+
+/// The name in archives of what may code a frame without mixing. It stands in the description that
+/// every archive begins with, so it is short: context mixing.
+pub const SHORT_NAME: &str = "cm";
+
+/// Whether a record is one of the token mixer's, by its name.
+pub fn is_named_in(record: &Record) -> bool {
+    [NAME, SHORT_NAME].contains(&record.name.as_str())
+}
 
 /// The vocabulary, prepared once and shared by all frames.
 #[derive(Debug)]

@@ -2,14 +2,11 @@
 
 use finezip_core::{Error, Record, Result};
 
-use super::NAME;
 use super::contexts::CONTEXTS;
+use super::{NAME, SHORT_NAME};
 
 /// Raised when the same settings would give other bytes.
-pub const VERSION: u32 = 2;
-
-/// The version whose payloads are always what the settings say.
-const WITHOUT_CHOICE: u32 = 1;
+pub const VERSION: u32 = 1;
 
 /// Parameters of the token mixer; all of them change the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +40,10 @@ const HIGHEST_LEVEL: u32 = 9;
 /// The level [`Settings::default`] gives.
 pub const DEFAULT_LEVEL: u32 = 6;
 
+/// The level of a record of the short name that names none. It stays what it is if the default
+/// ever changes.
+const UNNAMED_LEVEL: u32 = 6;
+
 impl Settings {
     /// The settings behind a level as users of compressors know them: 1 mixes nothing, 9
     /// everything; numbers outside mean the nearest.
@@ -73,11 +74,12 @@ impl Settings {
     /// Name, version and what says all parameters: the level where they are a level's, so that
     /// short texts do not pay for a long record, else each of them.
     pub fn record(&self) -> Record {
-        let version = if self.plain_if_smaller { VERSION } else { WITHOUT_CHOICE };
-        let record = Record::new(NAME, version);
+        let record = Record::new(if self.plain_if_smaller { SHORT_NAME } else { NAME }, VERSION);
         let levels = 1..=HIGHEST_LEVEL;
-        if let Some(level) = levels.into_iter().find(|&level| self.is_of_level(level)) {
-            return record.with("level", u64::from(level));
+        match levels.into_iter().find(|&level| self.is_of_level(level)) {
+            Some(UNNAMED_LEVEL) if self.plain_if_smaller => return record,
+            Some(level) => return record.with("level", u64::from(level)),
+            None => {}
         }
         record
             .with("mix", u64::from(self.mix))
@@ -92,7 +94,7 @@ impl Settings {
         Self { plain_if_smaller: self.plain_if_smaller, ..Self::level(level) } == self
     }
 
-    /// The same without the choice of a plain code, as version 1 has it.
+    /// The same without the choice of a plain code, as records of the long name have it.
     #[must_use]
     pub fn without_choice(self) -> Self {
         Self { plain_if_smaller: false, ..self }
@@ -102,9 +104,10 @@ impl Settings {
     pub fn from_record(record: &Record) -> Result<Self> {
         let level = |level: u64| u32::try_from(level).ok().map(Self::level);
         let read = || {
-            let plain_if_smaller = record.version != WITHOUT_CHOICE;
+            let plain_if_smaller = record.name == SHORT_NAME;
             let settings = match record.get("level") {
                 Some(named) => Self { plain_if_smaller, ..level(named)? },
+                None if record.parameters.is_empty() => Self::level(UNNAMED_LEVEL),
                 None => Self {
                     mix: record.get("mix").filter(|&mix| mix < 2)? == 1,
                     plain_if_smaller,

@@ -20,8 +20,8 @@ fn compress(sandbox: &Sandbox, options: &[&str]) -> Vec<u8> {
 fn every_coder_comes_back_under_a_head_that_learns() {
     let sandbox = with_model();
     for (options, record) in [
-        (&[][..], "learn-mixer/2 learn=1 level=6"),
-        (&["-9"], "learn-mixer/2 learn=1 level=9"),
+        (&[][..], "learn-cm/1 learn=1"),
+        (&["-9"], "learn-cm/1 learn=1 level=9"),
         (&["-1"], "learn-ac/1 learn=1"),
         (&["--coder", "rank"], "learn-rank/1 backend=0 learn=1 level=9"),
         (
@@ -48,7 +48,7 @@ fn every_coder_comes_back_under_a_head_that_learns() {
 fn learning_is_off_unless_asked_for() {
     let sandbox = with_model();
     compress(&sandbox, &[]);
-    assert_eq!(sandbox.listed("text.fz")["members"][0]["language"]["coder"], "mixer/2 level=6");
+    assert_eq!(sandbox.listed("text.fz")["members"][0]["language"]["coder"], "cm/1");
     compress(&sandbox, &["-1"]);
     assert_eq!(sandbox.listed("text.fz")["members"][0]["language"]["coder"], "ac/1");
 }
@@ -99,10 +99,7 @@ fn neither_threads_nor_instructions_change_what_is_learned() {
     };
     let archive = compress("2", "");
     sandbox.write("text.fz", &archive);
-    assert_eq!(
-        sandbox.listed("text.fz")["members"][0]["language"]["coder"],
-        "learn-mixer/2 learn=1 level=6"
-    );
+    assert_eq!(sandbox.listed("text.fz")["members"][0]["language"]["coder"], "learn-cm/1 learn=1");
     for isa in finezip_exact::Isa::available() {
         assert_eq!(compress("1", isa.name()), archive, "{isa}");
         let mut command = sandbox.command(&["decompress", "-c", "-T", "2", "text.fz"]);
