@@ -128,8 +128,8 @@ fn cases() -> Vec<Case> {
         let options = format!("--coder rank --rank-backend {backend} --batch 8");
         add(name, Model::Real, &fixture("alice.txt"), &options);
     }
-    // So short that nothing is learned before it ends: its payload is in the model's own odds.
-    add("real-choice-plain", Model::Real, b"int main(void) { return 0; }", "--compact -9");
+    // The model knows it by heart, and there is nothing to learn: its payload is in the model's odds.
+    add("real-choice-plain", Model::Real, &fixture("alice.txt")[..900], "--compact -9");
     let short = b"The train leaves at nine, see you there.";
     add("real-message", Model::Real, short, "--compact");
     add("real-lines", Model::Real, &fixture("faust.txt")[..300], "--lines");
