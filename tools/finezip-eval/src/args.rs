@@ -40,7 +40,7 @@ pub(crate) enum Command {
 /// `run`.
 #[derive(Args, Debug)]
 pub(crate) struct RunArguments {
-    /// The grid: `small`, `medium`, `large`, or the path of a TOML file
+    /// The grid: `small`, `whole`, `medium`, `large`, or the path of a TOML file
     #[arg(value_name = "GRID")]
     pub(crate) grid: String,
     /// A folder where inputs are looked for; may be given again

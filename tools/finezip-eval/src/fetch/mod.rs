@@ -232,7 +232,7 @@ mod tests {
     fn the_files_of_every_built_in_grid_can_be_had() {
         let manifest = Manifest::parse(manifest::BUILT_IN).unwrap();
         let guide = include_str!("../../../../docs/eval.md");
-        for grid in ["small", "medium", "large"] {
+        for grid in ["small", "whole", "medium", "large"] {
             for file in files_of(grid).unwrap() {
                 let is_fetched = manifest.files.iter().any(|known| known.name == file);
                 let is_by_hand = file == "enwik7" && guide.contains("`enwik7`");

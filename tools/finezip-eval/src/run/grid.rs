@@ -11,8 +11,9 @@ use super::peers;
 use crate::text::bytes_short;
 
 /// The grids that are built in, by name.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
     ("small", include_str!("../../grids/small.toml")),
+    ("whole", include_str!("../../grids/whole.toml")),
     ("medium", include_str!("../../grids/medium.toml")),
     ("large", include_str!("../../grids/large.toml")),
 ];

@@ -6,7 +6,29 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use serde_json::Value;
 use tempfile::TempDir;
+
+/// A program that takes finezip-cli's place: it copies, and writes down how it was called.
+#[cfg(unix)]
+pub(crate) const RECORDER: &str = r#"#!/bin/sh
+echo "$*" >> calls
+command=$1
+for last; do :; done
+while [ $# -gt 0 ]; do
+    case $1 in
+        -o) output=$2 ;;
+        --statistics) echo '{"seconds": 1, "engine_seconds": 1, "coder_seconds": 0}' > "$2" ;;
+    esac
+    shift
+done
+case $command in
+    --version) echo recorder 1 ;;
+    models) echo model ;;
+    list) echo '[{"members": [{"frames": [{"method": "model", "tokens": 9, "lanes": 2}]}]}]' ;;
+    compress | decompress) if [ "$output" ]; then cp "$last" "$output"; fi ;;
+esac
+"#;
 
 /// A folder that goes away with the test.
 pub(crate) struct Sandbox(TempDir);
@@ -120,4 +142,10 @@ pub(crate) fn zip_of(members: &[(&str, &[u8])]) -> Vec<u8> {
         writer.write_all(bytes).unwrap();
     }
     writer.finish().unwrap().into_inner()
+}
+
+/// The lines of results so far.
+pub(crate) fn lines(sandbox: &Sandbox) -> Vec<Value> {
+    let text = String::from_utf8(sandbox.read("results.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
