@@ -2,11 +2,11 @@
 //!
 //! `FINEZIP_TEST_MODEL=model.gguf cargo bench -p finezip-exact --bench steps` prints criterion's
 //! figures and a table of tokens a second, each with its part of the limit: the peak of
-//! `vpdpbusd`, measured in the same run, over the multiply-adds of a token. Decompression feeds a
-//! lane one token a step, compression several. `FINEZIP_PRECISION`, `FINEZIP_WINDOW` and
-//! `FINEZIP_THREADS` choose the precision, the tokens of a window (default 512) and the number of
-//! threads (default 1); with one thread its own time counts, with several the clock's, and their
-//! sessions run side by side as in a decompression.
+//! `vpdpbusd` or, without AVX-512, of `vpmaddwd`, measured in the same run, over the multiply-adds
+//! of a token. Decompression feeds a lane one token a step, compression several.
+//! `FINEZIP_PRECISION`, `FINEZIP_WINDOW` and `FINEZIP_THREADS` choose the precision, the tokens of
+//! a window (default 512) and the number of threads (default 1); with one thread its own time
+//! counts, with several the clock's, and their sessions run side by side as in a decompression.
 #![allow(clippy::print_stdout, missing_docs)]
 
 use std::hint::black_box;

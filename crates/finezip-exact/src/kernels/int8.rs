@@ -281,10 +281,10 @@ pub(super) fn panels_together(rows: usize) -> usize {
     if rows.div_ceil(tiles) > 6 { 3 } else { 4 }
 }
 
-/// Cuts rows into the fewest tiles of at most eight, as even as can be.
+/// Cuts rows into the fewest tiles of at most so many, as even as can be.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn tile_rows(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let tiles = rows.div_ceil(8);
+pub(super) fn tile_rows(rows: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let tiles = rows.div_ceil(most);
     (0..tiles).map(move |tile| tile * rows / tiles..(tile + 1) * rows / tiles)
 }
 

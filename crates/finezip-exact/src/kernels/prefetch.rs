@@ -2,6 +2,10 @@
 
 use super::aligned::LINE;
 
+/// How far ahead a stream of panels asks for memory, in bytes.
+#[cfg(target_arch = "x86_64")]
+pub(super) const STREAM_AHEAD: usize = 4096;
+
 /// Asks for the cache line at an address. Nothing is read and no result changes.
 #[inline(always)]
 pub(super) fn prefetch(address: *const u8) {

@@ -281,7 +281,7 @@ fn score_sums(
         Kind::Scalar => scalar::score_sums(queries, keys, shape, dots),
         // SAFETY: the kind proves the instructions.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => unsafe { avx2::score_sums(queries, keys, shape, dots) },
+        Kind::Avx2 => unsafe { avx2::score_sums(queries, keys, ahead, shape, dots) },
         // SAFETY: the kind proves the instructions.
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512Vnni => unsafe { avx512::score_sums(queries, keys, ahead, shape, dots) },
@@ -304,7 +304,7 @@ fn value_sums(
         Kind::Scalar => scalar::value_sums(weights, values, shape, sums),
         // SAFETY: the kind proves the instructions.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => unsafe { avx2::value_sums(weights, values, shape, sums) },
+        Kind::Avx2 => unsafe { avx2::value_sums(weights, values, ahead, shape, sums) },
         // SAFETY: the kind proves the instructions.
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512Vnni => unsafe { avx512::value_sums(weights, values, ahead, shape, sums) },

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::super::int4::{BLOCK, Int4Job, RECORD};
 use super::super::int8::PANEL;
-use super::TILE;
+use super::tile::TILE;
 
 /// All rows of the job times the channels of these panels.
 ///

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::super::int8::{Int8Job, OFFSET, PANEL, panels_together, tile_rows};
-use super::STREAM_AHEAD;
+use super::super::prefetch::STREAM_AHEAD;
 
 /// Bytes of a panel for one group of four along the depth.
 const STEP: usize = 64;
@@ -69,7 +69,7 @@ unsafe fn columns<const PANELS: usize>(
     let panel_bytes = job.weights.panel(first).len();
     let next = job.weights.panel(first).as_ptr().wrapping_add(PANELS * panel_bytes);
     let asking = rows.div_ceil(8).min(PANELS);
-    for (index, tile) in tile_rows(rows).enumerate() {
+    for (index, tile) in tile_rows(rows, 8).enumerate() {
         let asked = index.min(asking) * PANELS / asking;
         let ahead = (index + 1).min(asking) * PANELS / asking - asked;
         let next = next.wrapping_add(asked * panel_bytes);

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::int4::{BLOCK, Int4Job, RECORD};
 use super::super::int8::{PANEL, tile_rows};
-use super::STREAM_AHEAD;
+use super::super::prefetch::STREAM_AHEAD;
 
 /// All rows of the job times the channels of these panels.
 ///
@@ -14,7 +14,7 @@ use super::STREAM_AHEAD;
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(in super::super) unsafe fn gemm_int4(job: &Int4Job<'_>, panels: Range<usize>) {
     for panel in panels {
-        for tile in tile_rows(job.x.rows()) {
+        for tile in tile_rows(job.x.rows(), 8) {
             let first = tile.start;
             // SAFETY: the CPU has the instructions and the panel is this task's.
             unsafe {

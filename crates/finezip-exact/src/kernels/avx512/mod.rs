@@ -15,6 +15,3 @@ pub(super) use gemm::{STREAMED_ROWS, gemm_int8};
 pub(super) use hadamard::hadamard_64;
 pub(super) use int4::gemm_int4;
 pub(super) use peak::multiply_adds;
-
-/// How far ahead a stream of panels asks for memory, in bytes.
-const STREAM_AHEAD: usize = 4096;

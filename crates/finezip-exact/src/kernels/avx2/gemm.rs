@@ -1,0 +1,129 @@
+//! Rows times panels of weights.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use super::super::int8::{Int8Job, OFFSET, PANEL, tile_rows};
+use super::super::prefetch::{STREAM_AHEAD, prefetch};
+use super::super::scalar;
+use super::tile::{LINE, Sums, TILE, Tile};
+
+/// The largest key of each row so far, in eight lanes.
+type Maxima = [[i32; PANEL / 2]];
+
+/// All rows of the job times the channels of these panels; `pairs` are the job's rows
+/// [`super::widened`], once for all tasks.
+///
+/// # Safety
+/// The CPU must have AVX2, and no other task may have these panels.
+#[target_feature(enable = "avx2,f16c")]
+pub(in super::super) unsafe fn gemm_int8(
+    job: &Int8Job<'_>,
+    pairs: &[[i32; 2]],
+    panels: Range<usize>,
+) {
+    let mut maxima = job.maxima.map(|maxima| vec![[i32::MIN; PANEL / 2]; maxima.len()]);
+    let (rows, groups) = (job.x.rows(), job.weights.groups());
+    let tiles = rows.div_ceil(TILE);
+    for panel in panels {
+        let columns = job.weights.panel(panel);
+        for (index, rows) in tile_rows(rows, TILE).enumerate() {
+            // The tiles ask for the next panel in even parts. One tile alone waits for nothing but
+            // memory and asks further ahead.
+            let distance = match tiles {
+                1 => STREAM_AHEAD,
+                _ => columns.len() + index * columns.len() / tiles,
+            };
+            let tile = Tile {
+                pairs: &pairs[rows.start * groups..],
+                stride: groups,
+                columns,
+                step: LINE,
+                groups,
+                ahead: columns.as_ptr().wrapping_add(distance),
+                ahead_step: LINE / tiles,
+            };
+            let maxima = maxima.as_deref_mut();
+            // SAFETY: the panel is this task's.
+            unsafe {
+                match rows.len() {
+                    1 => finish(job, rows.start, panel, tile.sums::<1>(), maxima),
+                    2 => finish(job, rows.start, panel, tile.sums::<2>(), maxima),
+                    3 => finish(job, rows.start, panel, tile.sums::<3>(), maxima),
+                    _ => finish(job, rows.start, panel, tile.sums::<TILE>(), maxima),
+                }
+            }
+        }
+    }
+    if let (Some(shared), Some(maxima)) = (job.maxima, maxima) {
+        for (shared, lanes) in shared.iter().zip(maxima) {
+            shared.fetch_max(lanes.into_iter().fold(i32::MIN, i32::max), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Stores the outputs of rows from `first` on in a panel from their sums.
+///
+/// # Safety
+/// No other task may have this panel.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+unsafe fn finish<const ROWS: usize>(
+    job: &Int8Job<'_>,
+    first: usize,
+    panel: usize,
+    sums: Sums<ROWS>,
+    mut maxima: Option<&mut Maxima>,
+) {
+    let channels = job.weights.panel_channels(panel);
+    for (row, sums) in (first..).zip(sums) {
+        if channels.len() < PANEL {
+            let mut lanes = [0; PANEL];
+            // SAFETY: sixteen lanes in two halves; the panel is this task's.
+            unsafe {
+                _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums[0]);
+                _mm256_storeu_si256(lanes.as_mut_ptr().add(PANEL / 2).cast(), sums[1]);
+                scalar::finish(job, row, panel, lanes);
+            }
+            continue;
+        }
+        let surplus = _mm256_set1_epi32(OFFSET.wrapping_mul(job.x.sums()[row]));
+        let scale = _mm256_set1_ps(job.x.scales()[row]);
+        let channel_scales = &job.weights.scales()[channels.clone()];
+        // SAFETY: the panel is this task's, which takes one segment at a time.
+        let out = unsafe { job.out.segment(row, channels.start, PANEL) };
+        // What the next panel writes.
+        prefetch(out.as_ptr_range().end.cast());
+        let mut largest = _mm256_set1_epi32(i32::MIN);
+        let halves = out.chunks_exact_mut(PANEL / 2).zip(channel_scales.chunks_exact(PANEL / 2));
+        for ((out, channel_scales), sum) in halves.zip(sums) {
+            let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, surplus));
+            // SAFETY: eight values each.
+            unsafe {
+                let channel_scales = _mm256_loadu_ps(channel_scales.as_ptr());
+                let mut product = _mm256_mul_ps(_mm256_mul_ps(sum, scale), channel_scales);
+                if job.add {
+                    product = _mm256_add_ps(_mm256_loadu_ps(out.as_ptr()), product);
+                }
+                _mm256_storeu_ps(out.as_mut_ptr(), product);
+                largest = _mm256_max_epi32(largest, keys(product));
+            }
+        }
+        if let Some(maxima) = &mut maxima {
+            let lanes = maxima[row].as_mut_ptr().cast();
+            // SAFETY: eight lanes.
+            unsafe {
+                _mm256_storeu_si256(lanes, _mm256_max_epi32(_mm256_loadu_si256(lanes), largest));
+            }
+        }
+    }
+}
+
+/// [`super::super::order::order_key`] of each lane.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn keys(values: __m256) -> __m256i {
+    let bits = _mm256_castps_si256(values);
+    _mm256_xor_si256(bits, _mm256_srli_epi32::<1>(_mm256_srai_epi32::<31>(bits)))
+}
