@@ -124,6 +124,7 @@ fn gemms(criterion: &mut Criterion, table: &mut Table, context: &Context) {
         wide.quantize(context, &values(rows * 1536), rows, 1536).expect("a valid shape");
         let mut out = vec![0.0; rows * 49_152];
         let mut maxima = vec![0.0; rows];
+        let places: Vec<usize> = (0..rows).collect();
         let name = format!("{isa}/int8 SmolLM2 streamed rows={rows}");
         table.bench(criterion, &name, (rows * work) as u64, || {
             for layer in &layers {
@@ -132,7 +133,7 @@ fn gemms(criterion: &mut Criterion, table: &mut Table, context: &Context) {
                     gemm_int8(context, x, weights, &mut out[..rows * weights.channels()]);
                 }
             }
-            gemm_int8_with_maxima(context, &narrow, &head, &mut out, &mut maxima);
+            gemm_int8_with_maxima(context, &narrow, &head, &places, &mut out, &mut maxima);
         });
     }
 }

@@ -32,6 +32,15 @@ pub enum Error {
         found: f32,
     },
 
+    /// Weights that are finite, but whose products with gains or rotations are not.
+    #[error("{matrix}: expected finite numbers after folding, found others in row {row}")]
+    Overflow {
+        /// Which matrix of the model.
+        matrix: &'static str,
+        /// Its first such row.
+        row: usize,
+    },
+
     /// A tensor has another size than the configuration asks for.
     #[error("tensor {tensor}: expected {expected} elements, found {found}")]
     TensorSize {

@@ -35,9 +35,6 @@ pub(crate) struct Workspace {
     /// The same of the positions that sink queries are rotated to.
     sink_angles: Vec<Vec<f32>>,
     operand: Operand,
-    /// Logits and maxima of a block whose rows are not neighbours in the result.
-    logits: Vec<f32>,
-    maxima: Vec<f32>,
 }
 
 /// The widths of a model's rows.
@@ -219,7 +216,9 @@ impl Pass<'_> {
     fn head(&self, workspace: &mut Workspace, results: &mut WritableRows<'_>) -> Result<()> {
         let weights = self.model.weights();
         let outputs = &self.block.outputs;
-        let Some(&(_, first)) = outputs.first() else { return Ok(()) };
+        if outputs.is_empty() {
+            return Ok(());
+        }
         let rows: Vec<usize> = outputs.iter().map(|&(row, _)| row).collect();
         self.norm_rows(&weights.final_gain, &weights.head, &rows, workspace)?;
         if !results.features.is_empty() {
@@ -230,26 +229,10 @@ impl Pass<'_> {
                 self.norm_row(row, &weights.final_gain, features);
             }
         }
+        let places: Vec<usize> = outputs.iter().map(|&(_, output)| output).collect();
         let WritableRows { logits, maxima, .. } = results;
-        let (vocab, count) = (self.model.config().vocab_size, outputs.len());
-        let neighbours = outputs.iter().zip(first..).all(|(&(_, output), next)| output == next);
-        if neighbours {
-            let target = &mut logits[first * vocab..(first + count) * vocab];
-            let maxima = &mut maxima[first..first + count];
-            let (context, head) = (self.context, &weights.head);
-            workspace.operand.multiply_with_maxima(context, head, target, maxima);
-            return Ok(());
-        }
-        let Workspace { operand, logits: rows, maxima: known, .. } = workspace;
-        rows.resize(count * vocab, 0.0);
-        known.clear();
-        known.resize(count, f32::NAN);
-        operand.multiply_with_maxima(self.context, &weights.head, rows, known);
-        for (&(_, output), (row, known)) in outputs.iter().zip(rows.chunks_exact(vocab).zip(known))
-        {
-            logits[output * vocab..(output + 1) * vocab].copy_from_slice(row);
-            maxima[output] = *known;
-        }
+        let (context, head) = (self.context, &weights.head);
+        workspace.operand.multiply_with_maxima(context, head, &places, logits, maxima);
         Ok(())
     }
 

@@ -52,21 +52,28 @@ impl Operand {
         }
     }
 
-    /// As [`Operand::multiply`], and leaves each row's maximum where the kernel has it at hand:
-    /// rows of int8.
+    /// `x W'`, row `i` of which becomes row `places[i]` of `out`; leaves each row's maximum in the
+    /// same place where the kernel has it at hand: rows of int8.
     pub(crate) fn multiply_with_maxima(
-        &self,
+        &mut self,
         context: &Context,
         weights: &Linear,
+        places: &[usize],
         out: &mut [f32],
         maxima: &mut [f32],
     ) {
-        match weights {
-            Linear::Int8(weights) => {
-                gemm_int8_with_maxima(context, &self.quantized, weights, out, maxima);
-            }
-            Linear::Int4(_) | Linear::F32(_) => self.multiply(context, weights, out),
+        if let Linear::Int8(weights) = weights {
+            gemm_int8_with_maxima(context, &self.quantized, weights, places, out, maxima);
+            return;
         }
+        let channels = weights.channels();
+        let mut product = std::mem::take(&mut self.product);
+        product.resize(places.len() * channels, 0.0);
+        self.multiply(context, weights, &mut product);
+        for (&place, row) in places.iter().zip(product.chunks_exact(channels)) {
+            out[place * channels..(place + 1) * channels].copy_from_slice(row);
+        }
+        self.product = product;
     }
 
     /// `out = out + x W'`, the product rounded first.

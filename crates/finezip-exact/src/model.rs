@@ -249,11 +249,9 @@ impl LanguageModel for ExactModel {
     }
 
     fn lane_bytes(&self, window: Window) -> u64 {
-        (0..self.config.layers)
-            .map(|layer| {
-                KvStore::lane_bytes(self.precision, &self.config, self.ring_of(layer, window))
-            })
-            .sum()
+        let of_layer =
+            |layer| KvStore::lane_bytes(self.precision, &self.config, self.ring_of(layer, window));
+        (0..self.config.layers).map(of_layer).fold(0, u64::saturating_add)
     }
 
     /// The width of the residual stream: rows as the head is multiplied with them, before they

@@ -7,11 +7,8 @@
 //! `m`, weights are `exp(score - m)`; their sum and the weighted sums of the values are taken in
 //! the order of slots from 0; the sums of values are divided by the sum of weights.
 
-use crate::kernels::{Context, exp};
+use crate::kernels::{Context, dot, exp};
 use crate::ring::Visible;
-
-/// Parts of a dot product.
-const PARTS: usize = 16;
 
 /// Keys and values of one layer as floats, `[lanes][kv_heads][slots][head_width]`.
 #[derive(Debug)]
@@ -33,7 +30,8 @@ impl PlainCache {
 
     /// Bytes of memory a lane takes.
     pub(crate) fn lane_bytes(kv_heads: usize, head_width: usize, slots: usize) -> u64 {
-        kv_heads as u64 * slots as u64 * head_width as u64 * 2 * size_of::<f32>() as u64
+        let token = kv_heads as u64 * head_width as u64 * 2 * size_of::<f32>() as u64;
+        token.saturating_mul(slots as u64)
     }
 
     /// Stores one token's keys and values, `[kv_heads * head_width]` each.
@@ -141,21 +139,4 @@ pub(crate) fn attend<'a>(
             }
         }
     });
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut parts = [0.0f32; PARTS];
-    for (a, b) in a.chunks(PARTS).zip(b.chunks(PARTS)) {
-        for ((part, a), b) in parts.iter_mut().zip(a).zip(b) {
-            *part += a * b;
-        }
-    }
-    let mut distance = PARTS / 2;
-    while distance > 0 {
-        for j in 0..distance {
-            parts[j] += parts[j + distance];
-        }
-        distance /= 2;
-    }
-    parts[0]
 }

@@ -45,14 +45,15 @@ impl Visible {
 
 impl Ring {
     /// A ring for a window of this many tokens, in which at most `lane_rows` tokens of a lane are
-    /// written before the first of them is read.
+    /// written before the first of them is read. A window that an archive merely claims may be of
+    /// any size: what it would take is asked before it is refused.
     pub(crate) fn new(window: usize, sinks: usize, lane_rows: usize) -> Self {
-        Self { window, sinks, capacity: window + lane_rows - 1 }
+        Self { window, sinks, capacity: window.saturating_add(lane_rows - 1) }
     }
 
     /// Slots a lane: sinks, then the ring.
     pub(crate) fn slots(&self) -> usize {
-        self.sinks + self.capacity
+        self.sinks.saturating_add(self.capacity)
     }
 
     /// Slots that a lane which was fed `fed` tokens may have written: these are the first ones.

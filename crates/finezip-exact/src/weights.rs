@@ -15,6 +15,17 @@ pub(crate) enum Linear {
     F32(F32Weights),
 }
 
+impl Linear {
+    /// Output channels.
+    pub(crate) fn channels(&self) -> usize {
+        match self {
+            Self::Int8(weights) => weights.channels(),
+            Self::Int4(weights) => weights.channels(),
+            Self::F32(weights) => weights.channels(),
+        }
+    }
+}
+
 /// The rows that tokens begin as.
 #[derive(Clone, Debug)]
 pub(crate) enum Embedding {

@@ -22,8 +22,8 @@
 use super::columns::{rotate_inputs, rotate_outputs, scale_columns};
 use super::rotation::Rotation;
 use super::tensors::Tensors;
-use crate::error::Result;
-use crate::kernels::quantize::ROUNDING;
+use crate::error::{Error, Result};
+use crate::kernels::quantize::{ROUNDING, largest_magnitude};
 use crate::kernels::{Context, Int8Weights, QuantizedRows};
 use crate::weights::{Embedding, LayerWeights, Linear, Weights};
 
@@ -65,7 +65,7 @@ pub(crate) fn fold(tensors: Tensors<'_>, context: &Context) -> Result<Weights> {
         if rotates_residual {
             rotate_inputs(context, &mut rows, &residual);
         }
-        int16_rows(&rows, config.hidden_size)
+        int16_rows(&rows, config.hidden_size)?
     };
     if !config.tied_embeddings {
         head = tensors.head()?;
@@ -75,7 +75,7 @@ pub(crate) fn fold(tensors: Tensors<'_>, context: &Context) -> Result<Weights> {
         fold_gain(context, &mut head, &mut final_gain);
     }
     rotate_inputs(context, &mut head, &residual);
-    let head = quantize(context, head, config.hidden_size)?;
+    let head = quantize(context, "head", head, config.hidden_size)?;
 
     let fold = Fold { tensors, context, residual, rotates_residual };
     let layers = (0..config.layers).map(|layer| fold.layer(layer)).collect::<Result<_>>()?;
@@ -131,15 +131,15 @@ impl Fold<'_> {
         }
         Ok(LayerWeights {
             attention_gain: vectors.attention_gain,
-            qkv: quantize(context, qkv, hidden)?,
+            qkv: quantize(context, "queries, keys and values", qkv, hidden)?,
             qkv_bias,
             query_gain: vectors.query_gain,
             key_gain: vectors.key_gain,
-            attention_output: quantize(context, output, query_width)?,
+            attention_output: quantize(context, "attention output", output, query_width)?,
             post_attention_gain: vectors.post_attention_gain,
             feed_forward_gain: vectors.feed_forward_gain,
-            gate_up: quantize(context, gate_up, hidden)?,
-            down: quantize(context, down, feed_forward)?,
+            gate_up: quantize(context, "gate and up", gate_up, hidden)?,
+            down: quantize(context, "down", down, feed_forward)?,
             post_feed_forward_gain: vectors.post_feed_forward_gain,
         })
     }
@@ -152,7 +152,12 @@ fn fold_gain(context: &Context, matrix: &mut [f32], gain: &mut Vec<f32>) {
 }
 
 /// Quantizes and packs `[_][depth]`: a channel is rounded as a row of activations is.
-fn quantize(context: &Context, matrix: Vec<f32>, depth: usize) -> Result<Linear> {
+fn quantize(
+    context: &Context,
+    name: &'static str,
+    matrix: Vec<f32>,
+    depth: usize,
+) -> Result<Linear> {
     let channels = matrix.len() / depth;
     let mut values = Vec::with_capacity(matrix.len());
     let mut scales = Vec::with_capacity(channels);
@@ -166,16 +171,21 @@ fn quantize(context: &Context, matrix: Vec<f32>, depth: usize) -> Result<Linear>
         scales.extend_from_slice(rows.scales());
     }
     drop(matrix);
+    if let Some(row) = scales.iter().position(|scale| scale.is_nan()) {
+        return Err(Error::Overflow { matrix: name, row });
+    }
     Ok(Linear::Int8(Int8Weights::pack(channels, depth, &values, &scales)?))
 }
 
 /// Rows with one scale each: `scale = a / 32767`, `q = round(x * (32767 / a))`, half to even, for
 /// a row whose largest magnitude is `a`; a row of zeros has the scale 0.
-fn int16_rows(rows: &[f32], width: usize) -> Embedding {
+fn int16_rows(rows: &[f32], width: usize) -> Result<Embedding> {
     let mut values = Vec::with_capacity(rows.len());
     let mut scales = Vec::with_capacity(rows.len() / width);
-    for row in rows.chunks_exact(width) {
-        let maximum = row.iter().fold(0.0f32, |maximum, value| maximum.max(value.abs()));
+    for (number, row) in rows.chunks_exact(width).enumerate() {
+        let Some(maximum) = largest_magnitude(row) else {
+            return Err(Error::Overflow { matrix: "embedding", row: number });
+        };
         if maximum < f32::MIN_POSITIVE * INT16_MAXIMUM {
             scales.push(0.0);
             values.resize(values.len() + width, 0);
@@ -185,7 +195,7 @@ fn int16_rows(rows: &[f32], width: usize) -> Embedding {
         let inverse = INT16_MAXIMUM / maximum;
         values.extend(row.iter().map(|value| ((value * inverse + ROUNDING) - ROUNDING) as i16));
     }
-    Embedding::Int16 { values, scales }
+    Ok(Embedding::Int16 { values, scales })
 }
 
 #[cfg(test)]
@@ -195,11 +205,29 @@ mod tests {
     #[test]
     fn embedding_rows_keep_sixteen_bits() {
         let rows: Vec<f32> = (0..64).map(|i| (i as f32 - 20.5) * 0.013).chain([0.0; 64]).collect();
-        let Embedding::Int16 { values, scales } = int16_rows(&rows, 64) else { panic!("int16") };
+        let Embedding::Int16 { values, scales } = int16_rows(&rows, 64).unwrap() else {
+            panic!("int16")
+        };
         for (value, expected) in values.iter().zip(&rows) {
             let value = f32::from(*value) * scales[0];
             assert!((value - expected).abs() <= 0.013 * 43.0 / 32767.0);
         }
         assert_eq!(scales[1], 0.0);
+    }
+
+    #[test]
+    fn what_folding_made_infinite_is_refused() {
+        let context = Context::new(crate::kernels::Isa::scalar(), 1).unwrap();
+        for odd in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            let mut rows = vec![1.0; 3 * 64];
+            rows[64..128].fill(odd);
+            let said = [
+                int16_rows(&rows, 64).unwrap_err().to_string(),
+                quantize(&context, "down", rows, 64).unwrap_err().to_string(),
+            ];
+            for (said, name) in said.into_iter().zip(["embedding", "down"]) {
+                assert!(said.starts_with(name) && said.ends_with("row 1"), "{said}");
+            }
+        }
     }
 }

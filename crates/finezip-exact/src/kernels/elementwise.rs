@@ -38,19 +38,20 @@ pub fn exp(x: f32) -> f32 {
     if x < EXP_MIN { 0.0 } else { fraction * power }
 }
 
-/// Sums in sixteen parts: part `j` takes elements `j`, `j + 16`, ... in ascending order, then
-/// parts eight apart are added, then four, two and one apart.
+/// The sum of products in sixteen parts: part `j` takes elements `j`, `j + 16`, ... in ascending
+/// order, then parts eight apart are added, then four, two and one apart.
 #[inline(always)]
-fn sum_of_squares(x: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut parts = [0.0f32; 16];
-    let mut chunks = x.chunks_exact(16);
-    for chunk in &mut chunks {
+    let (whole_a, rest_a) = a.as_chunks::<16>();
+    let (whole_b, rest_b) = b.as_chunks::<16>();
+    for (a, b) in whole_a.iter().zip(whole_b) {
         // In this form the compiler keeps the parts in one vector.
-        let squares: [f32; 16] = std::array::from_fn(|lane| chunk[lane] * chunk[lane]);
-        parts = std::array::from_fn(|lane| parts[lane] + squares[lane]);
+        let products: [f32; 16] = std::array::from_fn(|lane| a[lane] * b[lane]);
+        parts = std::array::from_fn(|lane| parts[lane] + products[lane]);
     }
-    for (part, value) in parts.iter_mut().zip(chunks.remainder()) {
-        *part += value * value;
+    for ((part, a), b) in parts.iter_mut().zip(rest_a).zip(rest_b) {
+        *part += a * b;
     }
     for width in [8, 4, 2, 1] {
         for j in 0..width {
@@ -70,7 +71,7 @@ per_isa! {
     /// If `out`, or a `gain` that is not empty, is not as long as `x`.
     pub fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32, out: &mut [f32]) {
         assert_eq!(x.len(), out.len());
-        let r = 1.0 / (sum_of_squares(x) / x.len() as f32 + epsilon).sqrt();
+        let r = 1.0 / (dot(x, x) / x.len() as f32 + epsilon).sqrt();
         if gain.is_empty() {
             for (out, x) in out.iter_mut().zip(x) {
                 *out = x * r;

@@ -190,6 +190,7 @@ pub(super) struct Int8Job<'a> {
 /// # Panics
 /// If the depths differ or `out` does not have `rows * channels` values.
 pub fn gemm_int8(context: &Context, x: &QuantizedRows, weights: &Int8Weights, out: &mut [f32]) {
+    let out = whole(x, weights, out);
     run(context, x, weights, out, false, None);
 }
 
@@ -198,47 +199,56 @@ pub fn gemm_int8(context: &Context, x: &QuantizedRows, weights: &Int8Weights, ou
 /// # Panics
 /// As [`gemm_int8`].
 pub fn gemm_int8_add(context: &Context, x: &QuantizedRows, weights: &Int8Weights, out: &mut [f32]) {
+    let out = whole(x, weights, out);
     run(context, x, weights, out, true, None);
 }
 
-/// As [`gemm_int8`], and gives each row's maximum, taken while the tile is in the first cache:
-/// what a softmax over the vocabulary needs first. `maxima` is `[rows]`.
+/// `x W'`, row `i` of which becomes row `places[i]` of `out`, `[_][channels]`; and gives each row's
+/// maximum, taken while the tile is in the first cache: what a softmax over the vocabulary needs
+/// first. `maxima` is `[_]`, and has them in the same places.
 ///
 /// The maximum is that of IEEE 754's total order: -0 comes before 0. Without channels it is
 /// minus infinity.
 ///
 /// # Panics
-/// As [`gemm_int8`], and if `maxima` does not have one value a row.
+/// If the depths differ, `places` does not have one place a row, two rows have one, or one is
+/// outside `out` or `maxima`.
 pub fn gemm_int8_with_maxima(
     context: &Context,
     x: &QuantizedRows,
     weights: &Int8Weights,
+    places: &[usize],
     out: &mut [f32],
     maxima: &mut [f32],
 ) {
-    assert_eq!(maxima.len(), x.rows(), "maxima");
+    assert_eq!(places.len(), x.rows(), "places of rows");
     let keys: Vec<_> =
-        maxima.iter().map(|_| AtomicI32::new(order_key(f32::NEG_INFINITY))).collect();
+        places.iter().map(|_| AtomicI32::new(order_key(f32::NEG_INFINITY))).collect();
+    let out = SharedMatrix::with_places(out, weights.channels(), places);
     run(context, x, weights, out, false, Some(&keys));
-    for (maximum, key) in maxima.iter_mut().zip(&keys) {
-        *maximum = from_order_key(key.load(Ordering::Relaxed));
+    for (&place, key) in places.iter().zip(&keys) {
+        maxima[place] = from_order_key(key.load(Ordering::Relaxed));
     }
+}
+
+/// The matrix of a product, all of which is written.
+fn whole<'a>(x: &QuantizedRows, weights: &Int8Weights, out: &'a mut [f32]) -> SharedMatrix<'a> {
+    assert_eq!(out.len(), x.rows() * weights.channels(), "output");
+    SharedMatrix::new(out, weights.channels())
 }
 
 fn run(
     context: &Context,
     x: &QuantizedRows,
     weights: &Int8Weights,
-    out: &mut [f32],
+    out: SharedMatrix<'_>,
     add: bool,
     maxima: Option<&[AtomicI32]>,
 ) {
     assert_eq!(x.depth(), weights.depth(), "depth of rows and of weights");
-    assert_eq!(out.len(), x.rows() * weights.channels(), "output");
-    if out.is_empty() {
+    if x.rows() == 0 || weights.channels() == 0 {
         return;
     }
-    let out = SharedMatrix::new(out, weights.channels());
     let job = Int8Job { x, weights, out, add, maxima };
     #[cfg(target_arch = "x86_64")]
     let pairs = match context.isa().kind() {
@@ -312,6 +322,13 @@ mod tests {
         out
     }
 
+    /// Each row's maximum in the total order, value by value.
+    fn maxima_of(out: &[f32], rows: usize, channels: usize) -> Vec<f32> {
+        let row = |row: usize| out[row * channels..(row + 1) * channels].iter().copied();
+        let maximum = |index| row(index).max_by(f32::total_cmp).unwrap_or(f32::NEG_INFINITY);
+        (0..rows).map(maximum).collect()
+    }
+
     fn bits(values: &[f32]) -> Vec<u32> {
         values.iter().map(|value| value.to_bits()).collect()
     }
@@ -341,11 +358,30 @@ mod tests {
                 gemm_int8(&context, &quantized, &weights, &mut out);
                 assert_eq!(&bits(&out), stored, "{isa} {threads} {rows} {channels} {depth}");
                 out.fill(f32::NAN);
-                gemm_int8_with_maxima(&context, &quantized, &weights, &mut out, &mut maxima);
+                let neighbours: Vec<usize> = (0..rows).collect();
+                let x = &quantized;
+                gemm_int8_with_maxima(&context, x, &weights, &neighbours, &mut out, &mut maxima);
                 assert_eq!(&bits(&out), stored, "{isa} {threads} {rows} {channels} {depth}");
-                for (row, maximum) in out.chunks(channels.max(1)).zip(&maxima) {
-                    let expected = row.iter().copied().max_by(f32::total_cmp).unwrap();
-                    assert_eq!(maximum.to_bits(), expected.to_bits());
+                assert_eq!(bits(&maxima), bits(&maxima_of(&out, rows, channels)));
+                // In another order, with room between the rows, which stays as it is.
+                let room = 3 * rows + 2;
+                let places: Vec<usize> = (0..rows).map(|row| 3 * rows - 2 * row).collect();
+                let mut apart = vec![7.0; room * channels];
+                let mut maxima = vec![7.0; room];
+                gemm_int8_with_maxima(&context, x, &weights, &places, &mut apart, &mut maxima);
+                for place in 0..room {
+                    let found = &apart[place * channels..(place + 1) * channels];
+                    match places.iter().position(|&other| other == place) {
+                        Some(row) => {
+                            assert_eq!(bits(found), bits(&out[row * channels..][..channels]));
+                            let expected = maxima_of(found, 1, channels);
+                            assert_eq!(maxima[place].to_bits(), expected[0].to_bits());
+                        }
+                        None => {
+                            assert!(found.iter().all(|&value| value == 7.0));
+                            assert_eq!(maxima[place], 7.0);
+                        }
+                    }
                 }
                 out.copy_from_slice(&before);
                 gemm_int8_add(&context, &quantized, &weights, &mut out);
@@ -385,6 +421,37 @@ mod tests {
         check(0, 5, 3, scattered(0));
         check(5, 0, 3, scattered(0));
         check(3, 20, 0, scattered(0));
+    }
+
+    /// The order of a NaN is its sign's, in whole panels and in one that is in part filling.
+    #[test]
+    fn maxima_are_of_the_total_order() {
+        let channels = 3 * PANEL + 5;
+        for isa in Isa::available() {
+            let context = Context::new(isa, 1).unwrap();
+            let mut x = QuantizedRows::new();
+            x.quantize(&context, &[1.0, 2.0, -1.0, -2.0], 2, 2).unwrap();
+            for (channel, odd) in [(0, f32::NAN), (20, -f32::NAN), (50, f32::NAN), (52, -0.0)] {
+                let mut scales = vec![0.5; channels];
+                scales[channel] = odd;
+                let weights = Int8Weights::pack(channels, 2, &vec![3; 2 * channels], &scales);
+                let weights = weights.unwrap();
+                let (mut out, mut maxima) = (vec![0.0; 2 * channels], [0.0; 2]);
+                gemm_int8_with_maxima(&context, &x, &weights, &[0, 1], &mut out, &mut maxima);
+                let expected = maxima_of(&out, 2, channels);
+                assert_eq!(bits(&maxima), bits(&expected), "{isa} {channel} {odd}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "places of rows")]
+    fn two_rows_of_one_place_are_refused() {
+        let context = Context::new(Isa::scalar(), 1).unwrap();
+        let mut x = QuantizedRows::new();
+        x.quantize(&context, &[1.0, 2.0], 2, 1).unwrap();
+        let weights = Int8Weights::pack(1, 1, &[1], &[1.0]).unwrap();
+        gemm_int8_with_maxima(&context, &x, &weights, &[1, 1], &mut [0.0; 3], &mut [0.0; 3]);
     }
 
     #[test]

@@ -93,8 +93,9 @@ impl KvCache {
 
     /// Bytes of memory a lane takes in a cache of this shape.
     pub fn lane_bytes(kv_heads: usize, head_width: usize, slots: usize) -> u64 {
-        let vectors = kv_heads as u64 * slots.next_multiple_of(PANEL) as u64;
-        vectors * 2 * (head_width as u64 + size_of::<f32>() as u64)
+        let slots = (slots as u64).checked_next_multiple_of(PANEL as u64).unwrap_or(u64::MAX);
+        let vectors = slots.saturating_mul(kv_heads as u64);
+        vectors.saturating_mul(2 * (head_width as u64 + size_of::<f32>() as u64))
     }
 
     /// Number of lanes.

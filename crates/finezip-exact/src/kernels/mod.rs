@@ -49,6 +49,7 @@ mod shared;
 
 pub use attention::{AttentionItem, Queries, QueryPrecision, Segment, attention};
 pub use context::Context;
+pub(crate) use elementwise::dot;
 pub use elementwise::{RopeLayout, add_assign, exp, gelu_tanh_gate, rms_norm, rope, silu_gate};
 pub use error::KernelError;
 pub use float::{F32Weights, gemm_f32};

@@ -199,7 +199,7 @@ pub(super) fn quantize_body(x: &[f32], quantized: &mut [u8]) -> (f32, i32) {
 
 /// The largest absolute value of a row, 0 for an empty one, none if a value is not finite.
 #[inline(always)]
-pub(super) fn largest_magnitude(x: &[f32]) -> Option<f32> {
+pub(crate) fn largest_magnitude(x: &[f32]) -> Option<f32> {
     // Absolute values of floats order as their bits do.
     let bits = x.iter().fold(0, |maximum: u32, v| maximum.max(v.to_bits() & 0x7fff_ffff));
     Some(f32::from_bits(bits)).filter(|maximum| maximum.is_finite())

@@ -7,6 +7,8 @@ pub(super) struct SharedMatrix<'a> {
     start: *mut f32,
     rows: usize,
     columns: usize,
+    /// The row of the matrix that each row of a product goes to; itself where there are none.
+    places: Option<&'a [usize]>,
     borrow: PhantomData<&'a mut [f32]>,
 }
 
@@ -19,7 +21,28 @@ impl<'a> SharedMatrix<'a> {
     /// Borrows `[values.len() / columns][columns]`.
     pub(super) fn new(values: &'a mut [f32], columns: usize) -> Self {
         let rows = values.len().checked_div(columns).unwrap_or(0);
-        Self { start: values.as_mut_ptr(), rows, columns, borrow: PhantomData }
+        Self { start: values.as_mut_ptr(), rows, columns, places: None, borrow: PhantomData }
+    }
+
+    /// The same for a product whose row `i` goes to row `places[i]`.
+    ///
+    /// # Panics
+    /// If two rows have one place.
+    pub(super) fn with_places(values: &'a mut [f32], columns: usize, places: &'a [usize]) -> Self {
+        let mut sorted = places.to_vec();
+        sorted.sort_unstable();
+        assert!(sorted.is_sorted_by(|one, next| one < next), "places of rows: two have one");
+        Self { places: Some(places), ..Self::new(values, columns) }
+    }
+
+    /// The address of a column of a row, which may be none of the matrix.
+    pub(super) fn address(&self, row: usize, column: usize) -> *const u8 {
+        let row = self.place(row);
+        self.start.wrapping_add(row.wrapping_mul(self.columns).wrapping_add(column)).cast()
+    }
+
+    fn place(&self, row: usize) -> usize {
+        self.places.map_or(row, |places| places[row])
     }
 
     /// Columns `column` to `column + length` of a row.
@@ -29,6 +52,7 @@ impl<'a> SharedMatrix<'a> {
     #[inline]
     #[allow(clippy::mut_from_ref)]
     pub(super) unsafe fn segment(&self, row: usize, column: usize, length: usize) -> &mut [f32] {
+        let row = self.place(row);
         assert!(row < self.rows && column <= self.columns && length <= self.columns - column);
         // SAFETY: in bounds by the assertion, unique by the caller's promise.
         unsafe {

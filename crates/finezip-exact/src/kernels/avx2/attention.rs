@@ -10,7 +10,7 @@ use super::widen;
 /// `ahead`, which is only an address.
 ///
 /// # Safety
-/// The CPU must have AVX2.
+/// The CPU must have AVX2 and F16C.
 #[target_feature(enable = "avx2,f16c")]
 pub(in super::super) unsafe fn score_sums(
     queries: &[u8],
@@ -51,7 +51,7 @@ pub(in super::super) unsafe fn score_sums(
 /// `ahead`, which is only an address.
 ///
 /// # Safety
-/// The CPU must have AVX2.
+/// The CPU must have AVX2 and F16C.
 #[target_feature(enable = "avx2,f16c")]
 pub(in super::super) unsafe fn value_sums(
     weights: &[u8],

@@ -16,7 +16,7 @@ type Maxima = [[i32; PANEL / 2]];
 /// [`super::widened`], once for all tasks.
 ///
 /// # Safety
-/// The CPU must have AVX2, and no other task may have these panels.
+/// The CPU must have AVX2 and F16C, and no other task may have these panels.
 #[target_feature(enable = "avx2,f16c")]
 pub(in super::super) unsafe fn gemm_int8(
     job: &Int8Job<'_>,
@@ -44,6 +44,10 @@ pub(in super::super) unsafe fn gemm_int8(
                 ahead: columns.as_ptr().wrapping_add(distance),
                 ahead_step: LINE / tiles,
             };
+            // What the tile writes.
+            for row in rows.clone() {
+                prefetch(job.out.address(row, panel * PANEL));
+            }
             let maxima = maxima.as_deref_mut();
             // SAFETY: the panel is this task's.
             unsafe {
@@ -79,13 +83,8 @@ unsafe fn finish<const ROWS: usize>(
     let channels = job.weights.panel_channels(panel);
     for (row, sums) in (first..).zip(sums) {
         if channels.len() < PANEL {
-            let mut lanes = [0; PANEL];
-            // SAFETY: sixteen lanes in two halves; the panel is this task's.
-            unsafe {
-                _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums[0]);
-                _mm256_storeu_si256(lanes.as_mut_ptr().add(PANEL / 2).cast(), sums[1]);
-                scalar::finish(job, row, panel, lanes);
-            }
+            // SAFETY: the panel is this task's.
+            unsafe { finish_part(job, row, panel, sums) };
             continue;
         }
         let surplus = _mm256_set1_epi32(OFFSET.wrapping_mul(job.x.sums()[row]));
@@ -93,8 +92,6 @@ unsafe fn finish<const ROWS: usize>(
         let channel_scales = &job.weights.scales()[channels.clone()];
         // SAFETY: the panel is this task's, which takes one segment at a time.
         let out = unsafe { job.out.segment(row, channels.start, PANEL) };
-        // What the next panel writes.
-        prefetch(out.as_ptr_range().end.cast());
         let mut largest = _mm256_set1_epi32(i32::MIN);
         let halves = out.chunks_exact_mut(PANEL / 2).zip(channel_scales.chunks_exact(PANEL / 2));
         for ((out, channel_scales), sum) in halves.zip(sums) {
@@ -117,6 +114,22 @@ unsafe fn finish<const ROWS: usize>(
                 _mm256_storeu_si256(lanes, _mm256_max_epi32(_mm256_loadu_si256(lanes), largest));
             }
         }
+    }
+}
+
+/// Stores the outputs of a row in a panel that is in part filling.
+///
+/// # Safety
+/// No other task may have this panel.
+#[target_feature(enable = "avx2,f16c")]
+#[inline(never)]
+unsafe fn finish_part(job: &Int8Job<'_>, row: usize, panel: usize, sums: [__m256i; 2]) {
+    let mut lanes = [0; PANEL];
+    // SAFETY: sixteen lanes in two halves; the panel is this task's.
+    unsafe {
+        _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums[0]);
+        _mm256_storeu_si256(lanes.as_mut_ptr().add(PANEL / 2).cast(), sums[1]);
+        scalar::finish(job, row, panel, lanes);
     }
 }
 

@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use super::super::int4::{BLOCK, Int4Job, RECORD};
 use super::super::int8::PANEL;
-use super::tile::TILE;
+use super::super::prefetch::{STREAM_AHEAD, prefetch};
+use super::tile::{LINE, TILE};
 
 /// All rows of the job times the channels of these panels.
 ///
@@ -43,6 +44,11 @@ unsafe fn tile_product<const ROWS: usize>(job: &Int4Job<'_>, panel: usize, first
     let ones = _mm256_set1_epi16(1);
     let mut products = [[_mm256_setzero_ps(); ROWS]; 2];
     for (block, record) in job.weights.panel(panel).chunks_exact(RECORD).enumerate() {
+        if first == 0 {
+            for line in 0..RECORD / LINE {
+                prefetch(record.as_ptr().wrapping_add(STREAM_AHEAD + LINE * line));
+            }
+        }
         let fours = values.map(|values| values[block * BLOCK..][..BLOCK].as_ptr().cast::<i32>());
         for (half, products) in products.iter_mut().enumerate() {
             // Sums of 16 bits, two a channel.

@@ -48,9 +48,12 @@ impl Tile<'_> {
             return sums;
         }
         assert!(self.columns.len() >= (self.groups - 1) * self.step + LINE);
-        assert!(self.pairs.len() >= (ROWS - 1) * self.stride + self.groups);
+        let rows: [&[[i32; 2]]; ROWS] =
+            std::array::from_fn(|row| &self.pairs[row * self.stride..][..self.groups]);
+        let mut ahead = self.ahead;
         for group in 0..self.groups {
-            prefetch(self.ahead.wrapping_add(group * self.ahead_step));
+            prefetch(ahead);
+            ahead = ahead.wrapping_add(self.ahead_step);
             // SAFETY: a line of the columns, in range by the assertion.
             let packed: [__m256i; 2] = unsafe {
                 let line = self.columns.as_ptr().add(group * self.step);
@@ -58,10 +61,9 @@ impl Tile<'_> {
             };
             let even = packed.map(|packed| _mm256_and_si256(packed, low_bytes));
             let odd = packed.map(|packed| _mm256_srli_epi16::<8>(packed));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: in range by the assertion.
-                let [first, second] =
-                    unsafe { *self.pairs.get_unchecked(row * self.stride + group) };
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                // SAFETY: each row has a pair for each group.
+                let [first, second] = unsafe { *row.get_unchecked(group) };
                 for (columns, factor) in [(even, first), (odd, second)] {
                     let factor = _mm256_set1_epi32(factor);
                     for (sum, columns) in sums.iter_mut().zip(columns) {

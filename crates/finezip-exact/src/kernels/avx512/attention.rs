@@ -37,7 +37,7 @@ struct Scale<'a> {
 /// `ahead`, which is only an address.
 ///
 /// # Safety
-/// The CPU must have AVX-512 F, BW, VL and VNNI.
+/// The CPU must have AVX-512 F, BW, DQ, VL and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(in super::super) unsafe fn score_sums(
     queries: &[u8],
@@ -54,7 +54,7 @@ pub(in super::super) unsafe fn score_sums(
 /// otherwise as [`score_sums`].
 ///
 /// # Safety
-/// The CPU must have AVX-512 F, BW, VL and VNNI.
+/// The CPU must have AVX-512 F, BW, DQ, VL and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(in super::super) unsafe fn scores(
     queries: &[u8],
@@ -124,7 +124,7 @@ unsafe fn tile<const ROWS: usize, const TURNS: usize>(
                 if turn % 2 == 0 {
                     _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(32 * step).cast());
                 }
-                let columns = _mm512_load_si512(keys.add(4 * PANEL * step).cast());
+                let columns = _mm512_loadu_si512(keys.add(4 * PANEL * step).cast());
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let four = queries.add(row * width + 4 * step).cast::<i32>();
                     let four = _mm512_set1_epi32(four.read_unaligned());
@@ -162,7 +162,7 @@ unsafe fn tile<const ROWS: usize, const TURNS: usize>(
 /// `ahead`, which is only an address.
 ///
 /// # Safety
-/// The CPU must have AVX-512 F, BW, VL and VNNI.
+/// The CPU must have AVX-512 F, BW, DQ, VL and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(in super::super) unsafe fn value_sums(
     weights: &[u8],
@@ -173,7 +173,8 @@ pub(in super::super) unsafe fn value_sums(
 ) {
     let [rows, width, stride] = shape;
     let quads = values.len() / (4 * width);
-    assert!(values.len() == quads * 4 * width && sums.len() == rows * width);
+    assert!(width.is_multiple_of(PANEL) && values.len() == quads * 4 * width);
+    assert!(sums.len() == rows * width);
     assert!(rows == 0 || weights.len() >= (rows - 1) * stride + 4 * quads);
     let mut row = 0;
     while row < rows {

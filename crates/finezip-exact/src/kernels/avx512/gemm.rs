@@ -16,7 +16,7 @@ pub(in super::super) const STREAMED_ROWS: usize = 3;
 /// All rows of the job times the channels of these panels.
 ///
 /// # Safety
-/// The CPU must have AVX-512 F, BW, VL and VNNI, and no other task may have these panels.
+/// The CPU must have AVX-512 F, BW, DQ, VL and VNNI, and no other task may have these panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(in super::super) unsafe fn gemm_int8(job: &Int8Job<'_>, panels: Range<usize>) {
     let mut maxima = job.maxima.map(|maxima| vec![[i32::MIN; PANEL]; maxima.len()]);
@@ -122,7 +122,7 @@ unsafe fn streamed<const ROWS: usize>(
     let mut step = |group: usize, turn: usize| unsafe {
         let weights = weights.as_ptr().wrapping_add(group * STEP);
         _mm_prefetch::<_MM_HINT_T1>(weights.wrapping_add(STREAM_AHEAD).cast());
-        let columns = _mm512_load_si512(weights.cast());
+        let columns = _mm512_loadu_si512(weights.cast());
         for (row, sums) in sums.iter_mut().enumerate() {
             let four = x.as_ptr().add(row * stride + group * 4).cast::<i32>().read_unaligned();
             sums[turn] = _mm512_dpbusd_epi32(sums[turn], columns, _mm512_set1_epi32(four));
@@ -185,7 +185,7 @@ unsafe fn tile_product<const ROWS: usize, const PANELS: usize, const AHEAD: usiz
                 _mm_prefetch::<_MM_HINT_T1>(address.cast());
             }
             for panel in 0..PANELS {
-                columns[panel] = _mm512_load_si512(weights[panel].add(at).cast());
+                columns[panel] = _mm512_loadu_si512(weights[panel].add(at).cast());
             }
             for row in 0..ROWS {
                 let four = x.add(row * stride + group * 4).cast::<i32>().read_unaligned();

@@ -10,7 +10,7 @@ use super::super::prefetch::STREAM_AHEAD;
 /// All rows of the job times the channels of these panels.
 ///
 /// # Safety
-/// The CPU must have AVX-512 F, BW, VL and VNNI, and no other task may have these panels.
+/// The CPU must have AVX-512 F, BW, DQ, VL and VNNI, and no other task may have these panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(in super::super) unsafe fn gemm_int4(job: &Int4Job<'_>, panels: Range<usize>) {
     for panel in panels {
@@ -49,9 +49,9 @@ unsafe fn tile_product<const ROWS: usize>(job: &Int4Job<'_>, panel: usize, first
                 _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
             }
             (
-                _mm512_cvtph_ps(_mm256_load_si256(start.cast())),
-                _mm512_cvtph_ps(_mm256_load_si256(start.add(2 * PANEL).cast())),
-                std::array::from_fn(|j| _mm512_load_si512(start.add((j + 1) * 4 * PANEL).cast())),
+                _mm512_cvtph_ps(_mm256_loadu_si256(start.cast())),
+                _mm512_cvtph_ps(_mm256_loadu_si256(start.add(2 * PANEL).cast())),
+                std::array::from_fn(|j| _mm512_loadu_si512(start.add((j + 1) * 4 * PANEL).cast())),
             )
         };
         let low = lines.map(|line| _mm512_and_si512(line, low_half));
