@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 
 use crate::args::AllArguments;
-use crate::run::PARTLY;
+use crate::run::{PARTLY, group};
 use crate::{report, run};
 
 /// Runs the command. What could not be fetched fails its cells, which the report shows.
@@ -14,6 +14,7 @@ pub(crate) fn run(arguments: &AllArguments) -> Result<ExitCode> {
     if cells.dry_run {
         return run::run(cells);
     }
+    group::watch().context("watching for signals")?;
     let fetched = fetch(arguments)?;
     let worked = run::work(cells)?;
     let results = std::slice::from_ref(&cells.results);
@@ -37,7 +38,10 @@ fn fetch(arguments: &AllArguments) -> Result<bool> {
     if let Some(packages) = &arguments.packages {
         command.arg("--packages").arg(packages);
     }
-    let status = command.status().context("fetching")?;
+    let mut fetching = group::spawn(&mut command).context("fetching")?;
+    let status = fetching.wait();
+    group::forget(&fetching);
+    let status = status.context("fetching")?;
     match status.code() {
         Some(0) => Ok(true),
         Some(code) if code == i32::from(PARTLY) => Ok(false),

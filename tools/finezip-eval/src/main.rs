@@ -17,6 +17,7 @@ mod median;
 mod report;
 mod run;
 mod short;
+mod temporary;
 mod text;
 
 use std::io::Write;

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::args::ShortArguments;
 use crate::median::median;
 use crate::run::child::{self, Job};
 use crate::run::peers::{ZSTD_LEVEL, brotli_11};
 use crate::run::{cli_path, group};
+use crate::temporary::Temporary;
 use crate::text::three_digits;
 
 /// The lengths of lines that are taken.
@@ -76,7 +76,7 @@ impl Sample {
     }
 
     fn row(&self, cli: &Path, arguments: &ShortArguments) -> Result<String> {
-        let folder = TempDir::new()?;
+        let folder = Temporary::new()?;
         let dictionary = self.dictionary(folder.path(), arguments.dictionary_bytes)?;
         fs::write(folder.path().join("prime"), self.prime(arguments.prime_bytes))?;
         let prime = ["--prime", "prime"];
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn lines_that_are_coded_are_not_seen() {
-        let folder = TempDir::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text");
         let line = |number: usize| format!("line {number} {}", "of some text".repeat(5));
         let text: Vec<String> = (0..100).map(line).chain(["short".into()]).collect();

@@ -15,12 +15,14 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::args::FetchArguments;
-use crate::run::{PARTLY, files_of, hash_file, say};
+use crate::run::{PARTLY, files_of, group, hash_file, say};
+use crate::temporary::Temporary;
 use crate::text::{grouped, hex};
 use manifest::{Manifest, TestFile};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &FetchArguments) -> Result<ExitCode> {
+    group::watch().context("watching for signals")?;
     let manifest = match &arguments.manifest {
         Some(path) => {
             let at = || path.display().to_string();
@@ -76,7 +78,7 @@ fn make(
     pin: bool,
 ) -> Result<bool> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let temporary = tempfile::tempdir().context("a folder for packages")?;
+    let temporary = Temporary::new()?;
     let packages = packages.unwrap_or(temporary.path());
     let mut by_package: BTreeMap<&str, Vec<&TestFile>> = BTreeMap::new();
     for file in manifest.files.iter().filter(|file| wanted(file)) {

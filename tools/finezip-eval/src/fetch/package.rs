@@ -11,21 +11,24 @@ use flate2::read::GzDecoder;
 use liblzma::read::XzDecoder;
 
 use super::manifest::{Package, Registry};
+use crate::temporary::Temporary;
 
 /// The most bytes that one member may unpack to: no text of a test set is longer.
 const MEMBER_BYTES: u64 = 256 << 20;
 
 /// Brings a package into `folder`, which is its own, and says which file it is. What lies there
-/// already is taken.
+/// already is taken; what is not here in whole never lies there.
 pub(crate) fn bring(package: &Package, folder: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    if let Some(file) = only_file(folder)? {
+    if folder.is_dir()
+        && let Some(file) = only_file(folder)?
+    {
         return Ok(file);
     }
+    let incomplete = Temporary::new_in(folder)?;
     let mut command = client(package);
     let shown = format!("{command:?}");
     let output = command
-        .current_dir(folder)
+        .current_dir(incomplete.path())
         .output()
         .with_context(|| format!("{shown} cannot be started"))?;
     if !output.status.success() {
@@ -34,7 +37,10 @@ pub(crate) fn bring(package: &Package, folder: &Path) -> Result<PathBuf> {
         let last: Vec<&str> = last.into_iter().rev().collect();
         bail!("{shown}: {}: {}", output.status, last.join("; "));
     }
-    only_file(folder)?.with_context(|| format!("{shown} left no file"))
+    let file = only_file(incomplete.path())?.with_context(|| format!("{shown} left no file"))?;
+    let to = folder.join(file.file_name().context("a file's name")?);
+    fs::rename(&file, &to).with_context(|| to.display().to_string())?;
+    Ok(to)
 }
 
 /// The command that downloads a package into the folder it runs in.
@@ -69,6 +75,8 @@ fn client(package: &Package) -> Command {
         Registry::Web => {
             let mut command = Command::new("curl");
             command.args(["--fail", "--silent", "--show-error", "--location", "--retry", "2"]);
+            // A server that says nothing for a minute is given up.
+            command.args(["--connect-timeout", "60", "--speed-limit", "1", "--speed-time", "60"]);
             command.args(["--output", name, &package.address]);
             command
         }
@@ -275,8 +283,13 @@ pub(crate) mod tests {
         assert_eq!(fs::read(&brought).unwrap(), fs::read(&source).unwrap());
         fs::remove_file(&source).unwrap();
         assert_eq!(bring(&package, &into).unwrap(), brought);
-        let error = bring(&package, &folder.path().join("other")).unwrap_err().to_string();
-        assert!(error.contains("curl"), "{error}");
+        // What fails leaves nothing that a later try would take.
+        let other = folder.path().join("other");
+        for _ in 0..2 {
+            let error = bring(&package, &other).unwrap_err().to_string();
+            assert!(error.contains("curl"), "{error}");
+            assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
+        }
     }
 
     #[test]

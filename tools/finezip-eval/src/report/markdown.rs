@@ -24,7 +24,13 @@ pub(crate) fn render(blocks: &[Block], plots: &str) -> String {
             Block::Paragraph(text) => writeln!(out, "{}\n", plain(text)),
             Block::Table(table) => writeln!(out, "{}", table_text(table)),
             Block::Picture(picture) => {
-                writeln!(out, "![{}]({plots}/{}.svg)\n", plain(&picture.title), picture.name)
+                let address = format!("{plots}/{}.svg", picture.name);
+                // With spaces it is an address in angle brackets alone.
+                let address = match address.contains(' ') {
+                    true => format!("<{address}>"),
+                    false => address,
+                };
+                writeln!(out, "![{}]({address})\n", plain(&picture.title))
             }
         };
     }

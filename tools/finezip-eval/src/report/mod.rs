@@ -13,11 +13,11 @@ mod tables;
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::args::{ReportArguments, TargetArguments};
 use crate::run::Text;
@@ -50,6 +50,7 @@ pub(crate) fn write(
     if let Some(texts) = texts {
         lines = of_keys(lines, texts);
     }
+    ensure!(!lines.is_empty(), "no cells to report in {}", joined(results));
     let blocks = blocks(&latest(lines));
     let folder = plots_folder(targets);
     if let Some(folder) = &folder {
@@ -61,14 +62,21 @@ pub(crate) fn write(
         }
     }
     if let Some(path) = &targets.markdown {
-        let plots = folder.as_deref().map_or_else(String::new, |folder| relative(folder, path));
-        let earlier = fs::read_to_string(path).ok();
+        let plots = match &folder {
+            Some(folder) => relative(folder, path)?,
+            None => String::new(),
+        };
+        let at = || path.display().to_string();
+        let earlier = match fs::read_to_string(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            read => Some(read.with_context(at)?),
+        };
         let text = markdown::placed(earlier.as_deref(), &markdown::render(&blocks, &plots))
-            .with_context(|| path.display().to_string())?;
-        fs::write(path, text).with_context(|| path.display().to_string())?;
+            .with_context(at)?;
+        replace(path, &text).with_context(at)?;
     }
     if let Some(path) = &targets.html {
-        fs::write(path, html::render(&blocks)?).with_context(|| path.display().to_string())?;
+        replace(path, &html::render(&blocks)?).with_context(|| path.display().to_string())?;
     }
     if targets.markdown.is_none() && targets.html.is_none() {
         let plots = folder.as_deref().map_or("plots".into(), |path| path.display().to_string());
@@ -78,15 +86,42 @@ pub(crate) fn write(
     Ok(())
 }
 
+fn joined(paths: &[PathBuf]) -> String {
+    let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    shown.join(", ")
+}
+
+/// Writes a file whole or not at all.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    // Those of an ordinary file, less what the user's mask takes.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}
+
 fn plots_folder(targets: &TargetArguments) -> Option<PathBuf> {
     let beside = |path: &PathBuf| path.with_file_name("plots");
     targets.plots.clone().or_else(|| targets.markdown.as_ref().map(beside))
 }
 
-/// The folder as a file beside it names it, where it lies under that file's folder.
-fn relative(folder: &Path, file: &Path) -> String {
-    let beside = file.parent().unwrap_or(Path::new(""));
-    folder.strip_prefix(beside).unwrap_or(folder).display().to_string()
+/// The folder as a link in the file names it: from where the file lies.
+fn relative(folder: &Path, file: &Path) -> Result<String> {
+    let whole = |path: &Path| std::path::absolute(path).context("the folder for plots");
+    let (folder, file) = (whole(folder)?, whole(file)?);
+    let names = |path: &Path| -> Vec<String> {
+        path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect()
+    };
+    let (to, from) = (names(&folder), names(file.parent().unwrap_or(Path::new(""))));
+    let common = to.iter().zip(&from).take_while(|(one, other)| one == other).count();
+    let up = from.iter().skip(common).map(|_| "..".to_owned());
+    let down = to.into_iter().skip(common);
+    let parts: Vec<String> = up.chain(down).collect();
+    Ok(if parts.is_empty() { ".".into() } else { parts.join("/") })
 }
 
 /// The lines of a grid's cells, under every name that it has for their texts.
@@ -303,10 +338,38 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_is_no_report_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (results, markdown) = (folder.path().join("results"), folder.path().join("all.md"));
+        let targets = TargetArguments { markdown: Some(markdown.clone()), html: None, plots: None };
+        let write = || write(std::slice::from_ref(&results), None, &targets);
+        fs::write(&results, "").unwrap();
+        fs::write(&markdown, "kept").unwrap();
+        let said = write().unwrap_err().to_string();
+        assert!(said.contains("no cells"), "{said}");
+        assert_eq!(fs::read(&markdown).unwrap(), b"kept");
+        // Of a file that is no text nobody knows what may go.
+        let cell = line(Method::Peer { name: "zlib-9".into() }, "a", 5);
+        fs::write(&results, serde_json::to_vec(&cell).unwrap()).unwrap();
+        fs::write(&markdown, b"\xff").unwrap();
+        assert!(write().is_err());
+        assert_eq!(fs::read(&markdown).unwrap(), b"\xff");
+        fs::remove_file(&markdown).unwrap();
+        write().unwrap();
+        assert!(fs::read_to_string(&markdown).unwrap().contains("How it was measured"));
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.count(), 3, "results, report and plots");
+    }
+
+    #[test]
     fn plots_are_named_from_where_the_markdown_lies() {
-        let relative = |folder: &str, file: &str| relative(Path::new(folder), Path::new(file));
+        let relative =
+            |folder: &str, file: &str| relative(Path::new(folder), Path::new(file)).unwrap();
         assert_eq!(relative("docs/plots", "docs/results.md"), "plots");
+        assert_eq!(relative("docs/plots", "./docs/results.md"), "plots");
         assert_eq!(relative("plots", "results.md"), "plots");
-        assert_eq!(relative("/elsewhere", "docs/results.md"), "/elsewhere");
+        assert_eq!(relative("plots", "docs/results.md"), "../plots");
+        assert_eq!(relative("docs", "docs/results.md"), ".");
+        assert_eq!(relative("/a/b c", "/a/d/results.md"), "../b c");
     }
 }

@@ -61,7 +61,8 @@ pub(crate) fn is_by_its_coder(line: &Line) -> bool {
     let told = line.measures().and_then(|measures| measures.finezip.as_ref());
     // Mixing may end in the byte mixer: that is part of what it promises.
     let promised = finezip.coder.as_deref().is_none_or(|coder| coder.starts_with("mixer"));
-    promised || told.is_none_or(|told| told.frames.keys().all(|method| method == "model"))
+    let by_model = |method: &String| matches!(method.as_str(), "model" | "records");
+    promised || told.is_none_or(|told| told.frames.keys().all(by_model))
 }
 
 /// The method with its mark.
@@ -144,7 +145,9 @@ fn times(line: &Line, measures: &Measures) -> [String; 4] {
 /// Tokens of the model a second of compressing, without its start.
 fn tokens_per_second(measures: &Measures) -> String {
     match &measures.finezip {
-        Some(told) if told.tokens > 0 => grouped((told.tokens as f64 / told.work_seconds) as u64),
+        Some(told) if told.tokens > 0 && told.work_seconds > 0.0 => {
+            three_digits(told.tokens as f64 / told.work_seconds)
+        }
         _ => "-".into(),
     }
 }

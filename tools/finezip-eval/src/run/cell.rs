@@ -30,14 +30,22 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Runs a cell over the text at `input`.
-    pub(crate) fn run(&self, method: &Method, input: &Path) -> Result<Measures> {
-        match method {
-            Method::Finezip(finezip) => self.finezip(finezip, input),
-            Method::Ideal(finezip) => self.ideal(finezip, input),
-            Method::Peer { name } => self.peer(name, input),
-            Method::Command { lines, .. } => self.command(lines, input),
-        }
+    /// Runs a cell over the text at `path`. Programs get a copy of it, so that what they do to
+    /// that changes neither what they are held against nor another cell.
+    pub(crate) fn run(&self, method: &Method, path: &Path) -> Result<Measures> {
+        let folder = self.path("given");
+        fs::create_dir_all(&folder)?;
+        let copy = folder.join(path.file_name().context("a text's name")?);
+        fs::copy(path, &copy).with_context(|| copy.display().to_string())?;
+        let text = Given { path, copy: &copy };
+        let measures = match method {
+            Method::Finezip(finezip) => self.finezip(finezip, text),
+            Method::Ideal(finezip) => self.ideal(finezip, text),
+            Method::Peer { name } => self.peer(name, text),
+            Method::Command { lines, .. } => self.command(lines, text),
+        };
+        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        measures
     }
 
     /// Runs one process to its end, for what it does and not for what it costs.
@@ -54,7 +62,7 @@ impl Bench {
     /// any. Of what is repeatable, every run must make the same archive.
     fn round_trips(
         &self,
-        input: &Path,
+        text: Given<'_>,
         archive: &Path,
         there: &Job,
         back: &Job,
@@ -72,7 +80,7 @@ impl Bench {
             let cost = self.once(there).context("compressing")?;
             compress.push(Compressed { cost, told: Statistics::read(&statistics)? });
             decompress.push(self.once(back).context("decompressing")?);
-            compare(input, &output)?;
+            compare(text.path, &output)?;
             let found = hash_file(archive).context("the archive")?;
             ensure!(
                 !is_repeatable || made.as_ref().is_none_or(|before| *before == found),
@@ -103,7 +111,7 @@ impl Bench {
             .argument(input)
     }
 
-    fn finezip(&self, finezip: &Finezip, input: &Path) -> Result<Measures> {
+    fn finezip(&self, finezip: &Finezip, text: Given<'_>) -> Result<Measures> {
         let mut back = Job::new(&self.cli)
             .arguments(["decompress", "-q", "-f", "-o"])
             .argument(self.path("output"))
@@ -115,22 +123,23 @@ impl Bench {
             back = back.arguments(["--adapter", adapter]);
         }
         let back = back.argument(self.path("archive"));
-        let there = self.compress_job(finezip, input);
+        let there = self.compress_job(finezip, text.copy);
         let archive = self.path("archive");
         let (mut measures, statistics) =
-            self.round_trips(input, &archive, &there, &back, finezip.is_repeatable())?;
-        let adapter_bytes =
-            finezip.adapter.as_deref().map(Path::new).map(weight_bytes).transpose()?;
-        measures.finezip = Some(FinezipMeasures { adapter_bytes, ..self.told(statistics)? });
+            self.round_trips(text, &archive, &there, &back, finezip.is_repeatable())?;
+        let (told, holds_adapter) = self.told(statistics)?;
+        let adapter = finezip.adapter.as_deref().filter(|_| !holds_adapter);
+        let adapter_bytes = adapter.map(Path::new).map(weight_bytes).transpose()?;
+        measures.finezip = Some(FinezipMeasures { adapter_bytes, ..told });
         Ok(measures)
     }
 
     /// Compresses once more, with what slows it down.
-    fn ideal(&self, finezip: &Finezip, input: &Path) -> Result<Measures> {
-        let job = self.compress_job(finezip, input).argument("--ideal");
+    fn ideal(&self, finezip: &Finezip, text: Given<'_>) -> Result<Measures> {
+        let job = self.compress_job(finezip, text.copy).argument("--ideal");
         let compress = self.once(&job)?;
         let (archive_sha256, archive_bytes) = hash_file(&self.path("archive"))?;
-        let told = self.told(Statistics::read(&self.path("statistics"))?)?;
+        let (told, _) = self.told(Statistics::read(&self.path("statistics"))?)?;
         Ok(Measures {
             archive_bytes,
             archive_sha256,
@@ -141,8 +150,9 @@ impl Bench {
         })
     }
 
-    /// What finezip-cli tells of the archive, and of a run by its statistics.
-    fn told(&self, statistics: Option<Statistics>) -> Result<FinezipMeasures> {
+    /// What finezip-cli tells of the archive, and of a run by its statistics; and whether the
+    /// archive holds its adapter.
+    fn told(&self, statistics: Option<Statistics>) -> Result<(FinezipMeasures, bool)> {
         let statistics = statistics.context("there are no --statistics")?;
         let list = self.path("list");
         let job = Job {
@@ -159,7 +169,9 @@ impl Bench {
             distributions: statistics.measured,
             ..FinezipMeasures::default()
         };
+        let mut holds_adapter = false;
         for member in members {
+            holds_adapter |= !member["adapter_bytes"].is_null();
             told.language = Some(member["language"].clone()).filter(|language| !language.is_null());
             for frame in member["frames"].as_array().into_iter().flatten() {
                 let method = frame["method"].as_str().unwrap_or("unknown").to_owned();
@@ -168,10 +180,10 @@ impl Bench {
                 told.lanes = told.lanes.or(frame["lanes"].as_u64());
             }
         }
-        Ok(told)
+        Ok((told, holds_adapter))
     }
 
-    fn peer(&self, name: &str, input: &Path) -> Result<Measures> {
+    fn peer(&self, name: &str, text: Given<'_>) -> Result<Measures> {
         let job = |direction: &str, from: &Path, to: &str| {
             Job::new(&self.own)
                 .arguments(["peer", direction, name])
@@ -179,12 +191,12 @@ impl Bench {
                 .argument(self.path(to))
         };
         let archive = self.path("archive");
-        let there = job("compress", input, "archive");
+        let there = job("compress", text.copy, "archive");
         let back = job("decompress", &archive, "output");
-        Ok(self.round_trips(input, &archive, &there, &back, true)?.0)
+        Ok(self.round_trips(text, &archive, &there, &back, true)?.0)
     }
 
-    fn command(&self, lines: &CommandLines, input: &Path) -> Result<Measures> {
+    fn command(&self, lines: &CommandLines, text: Given<'_>) -> Result<Measures> {
         let model = match &lines.model {
             Some(name) => self.model_path(name)?,
             None => PathBuf::new(),
@@ -192,7 +204,7 @@ impl Bench {
         let program = lines.program().context("not on the PATH any more")?;
         let (archive, output) = (self.path(&lines.archive), self.path("output"));
         let places = [
-            ("{input}", input),
+            ("{input}", text.copy),
             ("{archive}", &archive),
             ("{output}", &output),
             ("{model}", &model),
@@ -203,10 +215,10 @@ impl Bench {
             ..Job::new(&program)
                 .arguments(line.arguments.iter().map(|argument| replaced(argument, &places)))
         };
-        let there = job(&lines.compress, input, &archive);
+        let there = job(&lines.compress, text.copy, &archive);
         let back = job(&lines.decompress, &archive, &output);
         // Archives of programs may hold the time: zpaq's do.
-        Ok(self.round_trips(input, &archive, &there, &back, false)?.0)
+        Ok(self.round_trips(text, &archive, &there, &back, false)?.0)
     }
 
     fn model_path(&self, name: &str) -> Result<PathBuf> {
@@ -222,6 +234,13 @@ impl Bench {
         }
         Ok(PathBuf::from(path.trim()))
     }
+}
+
+/// A text, and the copy of it that programs get.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    path: &'a Path,
+    copy: &'a Path,
 }
 
 /// What one run of compressing took, and told of itself.

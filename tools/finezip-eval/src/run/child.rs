@@ -18,6 +18,9 @@ use wait4::Wait4;
 use super::{group, machine};
 use crate::median::Mean;
 
+/// The file in the folder of a run that has the process's messages.
+pub(super) const MESSAGES: &str = "messages";
+
 /// Bytes of a failed process's messages that are kept.
 const MESSAGE_BYTES: usize = 2000;
 
@@ -100,7 +103,7 @@ impl Mean for Cost {
 /// error), or takes longer than `timeout`.
 pub(crate) fn run(job: &Job, folder: &Path, timeout: Duration) -> Result<Cost> {
     let name = job.program.display();
-    let messages = folder.join("messages");
+    let messages = folder.join(MESSAGES);
     let open = |path: &Path| File::open(path).with_context(|| path.display().to_string());
     let create = |path: &Path| File::create(path).with_context(|| path.display().to_string());
     let mut command = Command::new(&job.program);

@@ -5,10 +5,11 @@ use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::config::{CommandLines, Finezip, Method};
 use super::peers;
-use crate::text::bytes_short;
+use crate::text::{grouped, hex};
 
 /// The grids that are built in, by name.
 const BUILT_IN: [(&str, &str); 4] = [
@@ -122,14 +123,19 @@ impl Input {
         let mut source = match self.files.split_first() {
             None => self.file.clone(),
             Some((first, [])) => first.clone(),
-            Some((first, rest)) => format!("{first} and {} more", rest.len()),
+            Some((first, rest)) => {
+                // Which ones, as their hash tells.
+                let hash = hex(&Sha256::digest(rest.join("\n")));
+                let (start, _) = hash.split_at(4);
+                format!("{first} and {} more ({start})", rest.len())
+            }
         };
         // Of one file, a length is a length; of several, it decides what they are a mixture of.
         if let Some(bytes) = self.bytes_each.filter(|_| self.files.len() > 1) {
-            source.push_str(&format!(", {} of each", bytes_short(bytes)));
+            source.push_str(&format!(", {} bytes of each", grouped(bytes)));
         }
         if self.skip > 0 {
-            source.push_str(&format!(", from {}", bytes_short(self.skip)));
+            source.push_str(&format!(", from byte {}", grouped(self.skip)));
         }
         source
     }
@@ -212,6 +218,13 @@ impl Grid {
             grid.commands.entry(name).or_insert(lines);
         }
         ensure!(grid.repeats > 0, "repeats is at least 1, 0 was given");
+        for block in &grid.finezip {
+            let named = !block.models.is_empty() && block.models.iter().all(|it| !it.is_empty());
+            ensure!(
+                named,
+                "models names the models, \"none\" among them: it has none, or one \"\""
+            );
+        }
         for (name, input) in &grid.inputs {
             ensure!(
                 input.file.is_empty() != input.files.is_empty(),
@@ -307,6 +320,7 @@ impl FinezipBlock {
                     model: cell.model.clone(),
                     frame_bytes: cell.frame_bytes,
                     threads: cell.threads,
+                    options: cell.options.clone(),
                     ..Finezip::default()
                 };
             } else if cell.engine.as_deref() == Some("candle") {
@@ -389,6 +403,8 @@ mod tests {
             (format!("repeats = 0\n{GRID}"), "at least 1"),
             (GRID.replace("file = \"a.txt\", ", ""), "either a file or files"),
             (GRID.replace("bytes = 10", "files = [\"b\"]"), "either a file or files"),
+            (GRID.replace("[\"m\", \"none\"]", "[\"m\", \"\"]"), "models names"),
+            (GRID.replace("[\"m\", \"none\"]", "[]"), "models names"),
         ] {
             let error = format!("{:#}", Grid::parse(&text).unwrap_err());
             assert!(error.contains(said), "{said}: {error}");
@@ -403,8 +419,11 @@ mod tests {
         let files = vec!["a".to_owned(), "b".to_owned()];
         let joined = Input { files, ..Input::default() };
         let starts = Input { bytes_each: Some(14_000), ..joined.clone() };
-        assert_eq!(joined.source(), "a and 1 more");
-        assert_eq!(starts.source(), "a and 1 more, 14 KB of each");
+        assert_eq!(joined.source(), "a and 1 more (3e23)");
+        assert_eq!(starts.source(), "a and 1 more (3e23), 14,000 bytes of each");
+        let other = Input { files: vec!["a".to_owned(), "c".to_owned()], ..joined.clone() };
+        assert_ne!(other.source(), joined.source());
+        assert_ne!(one(100_000, None).source(), one(100_040, None).source());
     }
 
     #[test]

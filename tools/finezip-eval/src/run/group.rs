@@ -1,8 +1,9 @@
 //! Process groups: a process that is measured has one of its own with whatever it starts, so that
 //! nothing of it goes on beside the next one.
 //!
-//! A terminal sends Ctrl-C to the group of this tool alone, which therefore passes on what ends it.
-//! That can come at any moment, so those that run stand in one list behind a lock.
+//! A terminal sends Ctrl-C to the group of this tool alone, which therefore passes on what ends it,
+//! and removes its temporary files when they have ended. That can come at any moment, so those that
+//! run stand in one list behind a lock.
 
 use std::io;
 use std::process::{Child, Command};
@@ -12,10 +13,17 @@ use std::fs;
 #[cfg(unix)]
 use std::os::unix::process::CommandExt;
 #[cfg(unix)]
+use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(unix)]
 use std::sync::{Mutex, MutexGuard, PoisonError};
+#[cfg(unix)]
+use std::time::{Duration, Instant};
 
 #[cfg(unix)]
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+#[cfg(unix)]
+use crate::temporary;
 
 #[cfg(unix)]
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
@@ -25,10 +33,18 @@ fn running() -> MutexGuard<'static, Vec<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How long processes may take to end when they are told to.
+#[cfg(unix)]
+const LONGEST_END: Duration = Duration::from_secs(5);
+
 /// From now on SIGHUP, SIGINT, SIGQUIT and SIGTERM end the groups that run before this process,
 /// but for those signals that it was started to ignore, as `nohup` and shells do.
 #[cfg(unix)]
 pub(crate) fn watch() -> io::Result<()> {
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if WATCHED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::iterator::Signals;
 
@@ -44,11 +60,26 @@ pub(crate) fn watch() -> io::Result<()> {
             for &group in held.iter() {
                 let _ = kill_process_group(group, Signal::TERM);
             }
+            let begun = Instant::now();
+            while begun.elapsed() < LONGEST_END && held.iter().any(|&group| is_running(group)) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            for &group in held.iter() {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            temporary::remove_all();
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait)?;
     Ok(())
+}
+
+/// Whether the first process of a group has not ended.
+#[cfg(unix)]
+fn is_running(group: Pid) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    matches!(waitid(WaitId::Pid(group), look), Ok(None))
 }
 
 /// Groups are Unix's: elsewhere the console tells all processes.
@@ -98,9 +129,20 @@ pub(crate) fn end(child: &Child) {
     running.retain(|other| *other != group);
 }
 
+/// Takes a process that has ended by itself from the list.
+#[cfg(unix)]
+pub(crate) fn forget(child: &Child) {
+    let group = Pid::from_child(child);
+    running().retain(|other| *other != group);
+}
+
 /// There is no group here.
 #[cfg(not(unix))]
 pub(crate) fn end(_child: &Child) {}
+
+/// There is no list here.
+#[cfg(not(unix))]
+pub(crate) fn forget(_child: &Child) {}
 
 #[cfg(all(test, unix))]
 mod tests {

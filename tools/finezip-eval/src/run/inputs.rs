@@ -63,6 +63,14 @@ pub(crate) fn prepare(name: &str, input: &Input, folders: &[PathBuf], to: &Path)
         wanted -= io::copy(&mut source.take(most), &mut target).with_context(at)?;
     }
     let (sha256, bytes) = hash_file(to)?;
+    ensure!(
+        bytes > 0,
+        "{name}: its files give no bytes{}",
+        match input.skip {
+            0 => String::new(),
+            skip => format!(" after the first {skip}"),
+        }
+    );
     if let Some(expected) = input.bytes {
         ensure!(bytes == expected, "{name}: {expected} bytes wanted, its files give {bytes}");
     }
@@ -135,10 +143,14 @@ mod tests {
         let joined = Input { files, bytes_each: Some(5), bytes: Some(8), ..Input::default() };
         let text = prepare("a", &joined, &data, &to).unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"some  an");
-        assert_eq!(text.file, "file and 1 more, 5 B of each");
+        assert_eq!(text.file, "file and 1 more (1878), 5 bytes of each");
         let later = Input { skip: 5, ..input(None, None) };
         prepare("a", &later, &data, &to).unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"text");
+        let past = Input { skip: 50, ..input(None, None) };
+        let error = prepare("a", &past, &data, &to).unwrap_err().to_string();
+        assert!(error.contains("no bytes after the first 50"), "{error}");
+        assert!(prepare("a", &input(Some(0), None), &data, &to).is_err());
         let missing = Input { file: "other".into(), ..Input::default() };
         let error = prepare("a", &missing, &data, &to).unwrap_err().to_string();
         assert!(error.contains("other") && error.contains("nowhere"), "{error}");

@@ -15,7 +15,6 @@ mod tools;
 mod training;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::args::RunArguments;
+use crate::temporary::Temporary;
 use cell::Bench;
 use grid::{Cell, Grid};
 pub(crate) use inputs::{Text, hash_file};
@@ -62,13 +62,9 @@ pub(crate) fn work(arguments: &RunArguments) -> Result<Worked> {
     let repeats = arguments.repeats.unwrap_or(grid.repeats);
     ensure!(repeats > 0, "--repeats is at least 1, 0 was given");
     let temporary = match &arguments.work {
-        Some(folder) => {
-            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-            tempfile::tempdir_in(folder)
-        }
-        None => tempfile::tempdir(),
-    }
-    .context("a folder for temporary files")?;
+        Some(folder) => Temporary::new_in(folder),
+        None => Temporary::new(),
+    }?;
     let bench = Bench {
         cli: cli_path(arguments.cli.as_deref())?,
         own: std::env::current_exe().context("the path of this binary")?,

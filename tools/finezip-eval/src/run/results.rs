@@ -205,7 +205,12 @@ pub(crate) fn key(
     machine: &Machine,
     repeats: usize,
 ) -> Result<String> {
-    let parts = (method, &input.sha256, &tool.sha256, weights, machine, repeats);
+    // What the PATH has may be a script that is the same for every version.
+    let tool = match (method, &tool.version) {
+        (Method::Command { .. }, Some(version)) => format!("{} {version}", tool.sha256),
+        _ => tool.sha256.clone(),
+    };
+    let parts = (method, &input.sha256, tool, weights, machine, repeats);
     let parts = serde_json::to_vec(&parts)?;
     Ok(hex(&Sha256::digest(parts)))
 }
@@ -213,12 +218,16 @@ pub(crate) fn key(
 /// Reads results. Of lines with one key the last one counts, in the place of the first; a last
 /// line that was cut off is passed over.
 pub(crate) fn read(path: &Path) -> Result<Vec<Line>> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    let (whole, last) = bytes.split_at(end_of_whole_lines(&bytes));
+    let last = (!is_cut_off(last)).then_some(last);
     let mut lines: Vec<Line> = Vec::new();
     let mut places = HashMap::new();
-    for (number, text) in whole.lines().enumerate() {
-        let line: Line = serde_json::from_str(text)
+    for (number, text) in whole.split(|&byte| byte == b'\n').chain(last).enumerate() {
+        if text.trim_ascii().is_empty() {
+            continue;
+        }
+        let line: Line = serde_json::from_slice(text)
             .with_context(|| format!("{}, line {}", path.display(), number + 1))?;
         match places.get(&line.key).and_then(|&place: &usize| lines.get_mut(place)) {
             Some(earlier) => *earlier = line,
@@ -231,6 +240,16 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// Where the last line with an end ends.
+fn end_of_whole_lines(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)
+}
+
+/// Whether what stands after the last end of a line is no line.
+fn is_cut_off(last: &[u8]) -> bool {
+    serde_json::from_slice::<Line>(last).is_err()
+}
+
 /// Adds lines to a file.
 pub(crate) struct Results(File);
 
@@ -240,11 +259,14 @@ impl Results {
         let at = || path.display().to_string();
         let file = OpenOptions::new().create(true).append(true).open(path).with_context(at)?;
         let bytes = fs::read(path).with_context(at)?;
-        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        if whole < bytes.len() {
-            file.set_len(whole as u64).with_context(at)?;
+        let (whole, last) = bytes.split_at(end_of_whole_lines(&bytes));
+        let mut results = Self(file);
+        if is_cut_off(last) {
+            results.0.set_len(whole.len() as u64).with_context(at)?;
+        } else {
+            results.0.write_all(b"\n").with_context(at)?;
         }
-        Ok(Self(file))
+        Ok(results)
     }
 
     /// Adds a line, which is on the disk when this returns.
@@ -315,6 +337,17 @@ mod tests {
         let mut results = Results::open(&path).unwrap();
         results.add(&line("c", "four")).unwrap();
         assert_eq!(read(&path).unwrap().len(), 3);
+        // Cut within a character; a blank line; a whole line whose end is missing.
+        let last = serde_json::to_vec(&line("d", "five")).unwrap();
+        for (tail, expected) in
+            [(&b"{\"key\":\"\xe2\x80"[..], 2), (b"\n\n", 2), (&last[..], 3), (b"", 2)]
+        {
+            fs::write(&path, [&whole[..], tail].concat()).unwrap();
+            assert_eq!(read(&path).unwrap().len(), expected);
+            Results::open(&path).unwrap().add(&line("e", "six")).unwrap();
+            let found = read(&path).unwrap();
+            assert_eq!((found.len(), &found[expected]), (expected + 1, &line("e", "six")));
+        }
     }
 
     #[test]

@@ -168,7 +168,9 @@ impl Session {
                 }
             }
             Method::Peer { name } => tool.version = Some(peers::version(name)),
-            Method::Command { lines, .. } => tool.version = self.tools.said(&program, lines),
+            Method::Command { lines, .. } => {
+                tool.version = self.tools.said(&program, lines, &self.bench.folder);
+            }
         }
         let input = match self.texts.get(&cell.input) {
             Some(Ok(text)) => text.clone(),

@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::cell::Bench;
-use super::child::Job;
+use super::child::{self, Job};
 use super::config::CommandLines;
 use super::inputs::{hash_file, hash_path};
 use super::results::Tool;
+
+/// The longest that a program may take to say its version.
+const LONGEST_ANSWER: Duration = Duration::from_secs(20);
 
 /// Hashes of models and adapters by path, each made once.
 #[derive(Default)]
@@ -54,11 +57,20 @@ impl Tools {
 
     /// The version that a program of the PATH says: the first of its lines that has a number.
     /// Programs differ in where they say it, and whether that is a success.
-    pub(super) fn said(&mut self, path: &Path, lines: &CommandLines) -> Option<String> {
+    pub(super) fn said(
+        &mut self,
+        path: &Path,
+        lines: &CommandLines,
+        folder: &Path,
+    ) -> Option<String> {
         let arguments = lines.version.as_ref()?;
         let ask = || {
-            let output = Command::new(path).args(arguments).stdin(Stdio::null()).output().ok()?;
-            let said = [output.stdout, output.stderr].concat();
+            let to = folder.join("version");
+            let job = Job { stdout: Some(to.clone()), ..Job::new(path).arguments(arguments) };
+            // Whatever became of it, what it said counts.
+            let _ = child::run(&job, folder, LONGEST_ANSWER);
+            let read = |path: &Path| fs::read(path).unwrap_or_default();
+            let said = [read(&to), read(&folder.join(child::MESSAGES))].concat();
             let text = String::from_utf8_lossy(&said);
             let number = |line: &&str| line.contains(|letter: char| letter.is_ascii_digit());
             text.lines().find(number).map(|line| line.trim().to_owned())

@@ -98,7 +98,8 @@ fn what_ends_a_run_ends_its_processes_and_is_no_failure_of_theirs() {
     let grid = PARENTS.replace("timeout_seconds = 2", "");
     let grid = grid.replace("sleep 600 & echo $! > of-late; wait", sleeper);
     sandbox.write("grid.toml", grid);
-    let mut tool = sandbox.start(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+    let arguments = ["run", "grid.toml", "--data", ".", "--cli", "recorder", "--work", "work"];
+    let mut tool = sandbox.start(&arguments);
     let pid = until(|| {
         let text = fs::read_to_string(sandbox.path("begun")).ok()?;
         Some(text.strip_suffix('\n')?.to_owned())
@@ -108,4 +109,34 @@ fn what_ends_a_run_ends_its_processes_and_is_no_failure_of_theirs() {
     assert_eq!(tool.wait().unwrap().signal(), Some(15));
     until(|| (!is_running(&pid)).then_some(()));
     assert!(sandbox.read("results.jsonl").is_empty());
+    assert_eq!(fs::read_dir(sandbox.path("work")).unwrap().count(), 0);
+}
+
+/// A program that changes the text, and hands the change on.
+const CHANGER: &str = r#"
+[inputs]
+text = { file = "text" }
+
+[commands.changer]
+programs = ["sh"]
+compress = { arguments = ["-c", "echo other > '{input}'; cp '{input}' '{archive}'"] }
+decompress = { arguments = ["-c", "cp '{archive}' '{output}'"] }
+
+[[peers]]
+inputs = ["text"]
+methods = ["changer", "zlib-9"]
+"#;
+
+#[test]
+fn a_program_that_changes_the_text_fails_and_changes_it_for_no_other() {
+    let sandbox = Sandbox::new();
+    sandbox.script("recorder", RECORDER);
+    sandbox.write("text", "some text");
+    sandbox.write("grid.toml", CHANGER);
+    let ran = sandbox.run(&["run", "grid.toml", "--data", ".", "--cli", "recorder"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let all = lines(&sandbox);
+    let error = all[0]["outcome"]["error"].as_str().unwrap();
+    assert!(error.contains("what came back differs from the text"), "{error}");
+    assert_eq!(all[1]["outcome"]["status"], "done", "{}", all[1]);
 }

@@ -94,6 +94,8 @@ pub(crate) struct Case {
     pub(crate) size: f64,
     /// How many times the speed.
     pub(crate) speed: f64,
+    /// How many times the memory, where that is what is stated.
+    pub(super) memory: Option<f64>,
     /// Whether that is what is stated.
     pub(super) verdict: Verdict,
 }
@@ -113,6 +115,7 @@ impl Case {
             found: sizes_and_speeds(size, speed),
             size,
             speed,
+            memory: None,
             verdict: verdict(&[held], stated, size, speed),
         }
     }
@@ -154,6 +157,7 @@ impl Finding {
             found: found(base, other, size, self.setting == Setting::InputBytes),
             size,
             speed,
+            memory: self.same_memory.then_some(memory),
             verdict: verdict(&parts, self.figures, size, speed),
         }
     }

@@ -70,21 +70,27 @@ pub(crate) fn rows_of(text: &str, by: &str, stated: Figures, cases: &[Case]) -> 
         _ if held == all => format!("in direction; {exactly} of {all} by as much"),
         _ => format!("in {held} of {all}"),
     };
-    let of = |number: fn(&Case) -> f64| {
+    let of = |number: &dyn Fn(&Case) -> f64| {
         let mut numbers: Vec<f64> = cases.iter().map(number).collect();
         numbers.sort_by(f64::total_cmp);
         let (least, most) = (numbers[0], numbers[all - 1]);
         (least, median(numbers, |&number| number).unwrap_or_default(), most)
     };
-    let (size, speed) = (of(|case| 100.0 * case.size), of(|case| case.speed));
-    let found = format!(
-        "{:+.1} to {:+.1} % size, median {:+.1} %; {} to {} times the speed, median {}",
-        size.0,
-        size.2,
-        size.1,
-        times(speed.0),
-        times(speed.2),
-        times(speed.1)
-    );
+    let found = if cases.iter().all(|case| case.memory.is_some()) {
+        // Sizes and speeds of different texts are beside the point.
+        let (least, middle, most) = of(&|case| case.memory.unwrap_or_default());
+        format!("{least:.2} to {most:.2} times the memory, median {middle:.2}")
+    } else {
+        let (size, speed) = (of(&|case| 100.0 * case.size), of(&|case| case.speed));
+        format!(
+            "{:+.1} to {:+.1} % size, median {:+.1} %; {} to {} times the speed, median {}",
+            size.0,
+            size.2,
+            size.1,
+            times(speed.0),
+            times(speed.2),
+            times(speed.1)
+        )
+    };
     vec![row(&format!("{all} comparisons"), &found, &verdict)]
 }

@@ -119,6 +119,25 @@ fn memory_is_compared_beyond_a_frame() {
 }
 
 #[test]
+fn many_comparisons_of_memory_are_one_row_of_memory() {
+    let of = |context: u64, bytes: u64, peak| {
+        let mut line = cell(|finezip| finezip.context = Some(context), 5, 1.0);
+        (line.input.name, line.input.bytes) = (format!("t{bytes}"), bytes);
+        line.input.file = "t".into();
+        if let Outcome::Done(measures) = &mut line.outcome {
+            measures.compress.peak_bytes = peak;
+        }
+        line
+    };
+    let lines: Vec<Line> = (1..=4)
+        .flat_map(|context| [of(context, 1_000_000, 100), of(context, 10_000_000, 100 + context)])
+        .collect();
+    let table = table(&lines.iter().collect::<Vec<_>>()).unwrap();
+    let row = table.rows.iter().find(|row| row[0].starts_with("beyond a frame")).unwrap();
+    assert_eq!(row[3..], ["4 comparisons", "1.01 to 1.04 times the memory, median 1.02", "yes"]);
+}
+
+#[test]
 fn sizes_are_judged_as_they_are_stated() {
     let holds = |size: Size| [989, 990, 1000, 1010, 1011].map(|other| size.holds(1000, other));
     assert_eq!(holds(Size::Smaller), [true, true, false, false, false]);

@@ -97,6 +97,7 @@ fn colour_of(look: usize) -> Colour {
 }
 
 fn of_points(chart: &Points) -> Layout {
+    let chart = &chart.drawable();
     let rows = chart.series.len() as f64;
     let height = LEAST_PLOT_HEIGHT.max(rows * LEGEND_STEP);
     let all = || chart.series.iter().flat_map(|series| series.points.iter().copied());

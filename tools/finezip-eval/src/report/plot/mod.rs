@@ -83,6 +83,23 @@ pub(crate) struct Bars {
     pub(crate) bars: Vec<(String, f64)>,
 }
 
+impl Points {
+    /// Without the points that have no place on the axes: what is not finite, and on a logarithmic
+    /// axis what is not positive.
+    fn drawable(&self) -> Self {
+        let has_place =
+            |axis: &Axis, value: f64| value.is_finite() && (!axis.logarithmic || value > 0.0);
+        let is_drawable =
+            |point: &(f64, f64)| has_place(&self.x, point.0) && has_place(&self.y, point.1);
+        let mut points = self.clone();
+        for series in &mut points.series {
+            series.points.retain(is_drawable);
+        }
+        points.front.retain(is_drawable);
+        points
+    }
+}
+
 impl Picture {
     /// Writes `NAME.svg` and `NAME.png` to a folder.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
@@ -111,6 +128,28 @@ pub(crate) fn front_of(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn points_without_a_place_are_not_drawn() {
+        let axis = |logarithmic| Axis { label: "a".into(), logarithmic, ticks_at_points: false };
+        let points = vec![(1.0, 0.0), (2.0, 3.0), (f64::INFINITY, 1.0), (0.0, 1.0), (4.0, -1.0)];
+        let series =
+            |look| Series { label: "s".into(), points: points.clone(), joined: true, look };
+        let of = |logarithmic| Points {
+            x: axis(true),
+            y: axis(logarithmic),
+            series: vec![series(0), series(1)],
+            front: points.clone(),
+            numbered: true,
+        };
+        assert_eq!(of(true).drawable().series[1].points, [(2.0, 3.0)]);
+        assert_eq!(of(true).drawable().front, [(2.0, 3.0)]);
+        assert_eq!(of(false).drawable().front, [(1.0, 0.0), (2.0, 3.0), (4.0, -1.0)]);
+        // A dashed line to nowhere would never end.
+        let picture =
+            Picture { name: "n".into(), title: "t".into(), chart: Chart::Points(of(true)) };
+        assert!(svg(&picture).unwrap().contains("</svg>"));
+    }
 
     #[test]
     fn the_front_is_what_nothing_beats() {
