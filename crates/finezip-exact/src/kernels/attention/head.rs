@@ -1,4 +1,4 @@
-//! The steps of attention for one query and the group of heads that share keys and values.
+//! Steps 1 to 4 of attention for one query and the group of heads that share keys and values.
 
 use std::ops::Range;
 
@@ -10,10 +10,8 @@ use super::super::prefetch::{Ahead, Lines};
 use super::super::scalar;
 #[cfg(target_arch = "x86_64")]
 use super::super::{avx2, avx512};
-use super::steps::{
-    DENOMINATOR_SCALE, finish, largest_key, powers, score_span_8, score_span_15, split_query,
-    split_weights,
-};
+use super::outputs::{Outputs, Softmax};
+use super::steps::{largest_key, powers, score_span_8, score_span_15, split_query};
 use super::{QueryPrecision, Segment};
 
 /// Queries of one group as bytes, and what goes with them.
@@ -54,14 +52,11 @@ pub(super) struct Scratch {
     value_scales: Vec<f32>,
     /// `[group][planes][positions]`
     dots: Vec<i32>,
-    /// `[group][positions]`: scores, then weights.
+    /// `[group][positions]`: scores, then what weights are cut from.
     scores: Vec<f32>,
-    /// `[group][2][positions]`
-    weights: Vec<u8>,
-    /// What step 7 multiplies each query head's output with, and the sums of its weights' bytes.
-    factors: Vec<(f32, [i32; 2])>,
-    /// `[group][2][head_width]`
-    sums: Vec<i32>,
+    /// Each query head's.
+    softmax: Vec<Softmax>,
+    outputs: Outputs,
 }
 
 /// One head of the cache and the group of query heads that read it.
@@ -82,10 +77,10 @@ pub(super) struct Call<'a> {
 
 /// A segment in whole blocks: `first_block..end_block` of the cache stand at `position..` of the
 /// scratch, and `skip` positions there come before the segment.
-struct Span {
+pub(super) struct Span {
     first_block: usize,
     blocks: usize,
-    position: usize,
+    pub(super) position: usize,
     skip: usize,
     length: usize,
     sink: bool,
@@ -123,8 +118,7 @@ impl Call<'_> {
         scratch: &mut Scratch,
         out: &mut [f32],
     ) {
-        let Scratch { main, sink, spans, value_scales, dots, scores, weights, factors, sums } =
-            scratch;
+        let Scratch { main, sink, spans, value_scales, dots, scores, softmax, outputs } = scratch;
         let mut positions = 0;
         spans.clear();
         for segment in segments.iter().filter(|segment| segment.length > 0) {
@@ -147,10 +141,6 @@ impl Call<'_> {
         value_scales.resize(positions, 0.0);
         dots.resize(planes * self.group * positions, 0);
         scores.resize(self.group * positions, 0.0);
-        weights.resize(2 * self.group * positions, 0);
-        factors.clear();
-        sums.clear();
-        sums.resize(2 * self.group * self.head_width, 0);
 
         for span in &*spans {
             let queries = if span.sink { &*sink } else { &*main };
@@ -162,8 +152,8 @@ impl Call<'_> {
             value_scales[span.seen().end..span.positions().end].fill(0.0);
         }
         let mut ahead = self.scores_ahead(spans);
-        let blocks = positions / PANEL;
-        for (head, scores) in scores.chunks_exact_mut(positions).take(self.group).enumerate() {
+        softmax.clear();
+        for scores in scores.chunks_exact_mut(positions) {
             for span in &*spans {
                 let unseen = [
                     span.positions().start..span.seen().start,
@@ -172,33 +162,11 @@ impl Call<'_> {
                 unseen.into_iter().for_each(|unseen| scores[unseen].fill(f32::NEG_INFINITY));
             }
             let maximum = from_order_key(largest_key(self.isa, scores));
-            let (denominator, largest) =
-                powers(self.isa, scores, maximum, value_scales, ahead.take(2 * blocks));
-            let (high, low) =
-                weights[2 * head * positions..][..2 * positions].split_at_mut(positions);
-            let (scaled, surplus) =
-                split_weights(self.isa, scores, largest, high, low, ahead.take(2 * blocks));
-            let factor = scaled / (denominator as f32 * (1.0 / DENOMINATOR_SCALE));
-            let factor = match scaled {
-                _ if maximum.is_nan() || maximum.is_infinite() => f32::NAN,
-                0.0 => 0.0,
-                _ => factor,
-            };
-            factors.push((factor, surplus));
+            let lines = ahead.take(2 * positions / PANEL);
+            let (denominator, largest) = powers(self.isa, scores, maximum, value_scales, lines);
+            softmax.push(Softmax { maximum, denominator, largest });
         }
-        for span in &*spans {
-            let bytes = self.bytes_of(span);
-            let ahead = self.next.values[bytes.start..].as_ptr();
-            let values = &self.cached.values[bytes];
-            let shape = [2 * self.group, self.head_width, positions];
-            value_sums(self.isa, &weights[span.position..], values, ahead, shape, sums);
-        }
-        let rows = out.chunks_exact_mut(self.head_width).zip(&*factors).enumerate();
-        for (head, (out, &(factor, surplus))) in rows {
-            let (high, low) =
-                sums[2 * head * self.head_width..][..2 * self.head_width].split_at(self.head_width);
-            finish(self.isa, high, low, surplus, factor, out);
-        }
+        outputs.write(self, spans, scores, softmax, &mut ahead, out);
     }
 
     /// Scores of a span's blocks, `[group][stride]`.
@@ -260,7 +228,8 @@ impl Call<'_> {
         ])
     }
 
-    fn bytes_of(&self, span: &Span) -> Range<usize> {
+    /// Where the bytes of a span's blocks are among a head's.
+    pub(super) fn bytes_of(&self, span: &Span) -> Range<usize> {
         let block = PANEL * self.head_width;
         span.first_block * block..(span.first_block + span.blocks) * block
     }
@@ -285,28 +254,5 @@ fn score_sums(
         // SAFETY: the kind proves the instructions.
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512Vnni => unsafe { avx512::score_sums(queries, keys, ahead, shape, dots) },
-    }
-}
-
-/// Adds to `sums`, `[rows][head_width]`, weight bytes `[rows][positions]` times values, for the
-/// positions of `values`; `shape` is rows, head width and the distance from row to row of
-/// `weights`.
-fn value_sums(
-    isa: Isa,
-    weights: &[u8],
-    values: &[u8],
-    ahead: *const u8,
-    shape: [usize; 3],
-    sums: &mut [i32],
-) {
-    let _ = ahead;
-    match isa.kind() {
-        Kind::Scalar => scalar::value_sums(weights, values, shape, sums),
-        // SAFETY: the kind proves the instructions.
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => unsafe { avx2::value_sums(weights, values, ahead, shape, sums) },
-        // SAFETY: the kind proves the instructions.
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx512Vnni => unsafe { avx512::value_sums(weights, values, ahead, shape, sums) },
     }
 }

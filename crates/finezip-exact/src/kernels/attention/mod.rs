@@ -22,9 +22,11 @@
 //! Fifteen bits for the weights keep what they add far below the rounding of 8-bit values; they
 //! cost two multiply-adds of bytes for each product.
 //!
-//! `head` runs the steps for one head, `steps` holds their element-wise loops.
+//! `head` runs steps 1 to 4 for a group of heads and `outputs` the rest; `steps` holds their
+//! element-wise loops.
 
 mod head;
+mod outputs;
 mod steps;
 #[cfg(test)]
 mod tests;

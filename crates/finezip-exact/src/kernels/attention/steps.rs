@@ -5,7 +5,6 @@ use super::super::isa::per_isa;
 use super::super::order::order_key;
 use super::super::prefetch::Lines;
 use super::super::quantize::{ROUNDING, SMALLEST_MAXIMUM, largest_magnitude, rounded};
-use super::LARGEST_WEIGHT;
 
 /// 2^20
 pub(super) const DENOMINATOR_SCALE: f32 = 1_048_576.0;
@@ -132,22 +131,16 @@ per_isa! {
 }
 
 per_isa! {
-    /// Steps 5 and 6: writes the high and low bytes of the weights for whole blocks; gives
-    /// `b / 32639`, or 0, and the sums of the bytes.
+    /// Steps 5 and 6: writes the high and low bytes of the weights for whole blocks; gives the sums
+    /// of the bytes.
     pub(super) fn split_weights(
         weights: &[f32],
-        largest: f32,
+        inverse: f32,
         high: &mut [u8],
         low: &mut [u8],
         ahead: Lines,
-    ) -> (f32, [i32; 2]) {
-        if !(SMALLEST_MAXIMUM..=f32::MAX).contains(&largest) {
-            high.fill(0);
-            low.fill(0);
-            return (if largest < SMALLEST_MAXIMUM { 0.0 } else { f32::NAN }, [0, 0]);
-        }
+    ) -> [i32; 2] {
         let mut ahead = ahead;
-        let inverse = LARGEST_WEIGHT / largest;
         let mut totals = [0i32; PANEL];
         let mut highs = [0i32; PANEL];
         let bytes = high.chunks_exact_mut(PANEL).zip(low.chunks_exact_mut(PANEL));
@@ -165,19 +158,31 @@ per_isa! {
         }
         let total = totals.into_iter().fold(0, i32::wrapping_add);
         let high = highs.into_iter().fold(0, i32::wrapping_add);
-        (largest / LARGEST_WEIGHT, [high, total.wrapping_sub(high.wrapping_mul(256))])
+        [high, total.wrapping_sub(high.wrapping_mul(256))]
     }
 }
 
 per_isa! {
-    /// Step 7; `surplus` are the sums of the weights' high and low bytes, from which the surplus of
-    /// 128 a value comes.
+    /// Step 7 from the sums of high and low bytes; `surplus` are the sums of the weights' bytes, from
+    /// which the surplus of 128 a value comes.
     pub(super) fn finish(high: &[i32], low: &[i32], surplus: [i32; 2], factor: f32, out: &mut [f32]) {
         let [high_surplus, low_surplus] = surplus.map(|sum| OFFSET.wrapping_mul(sum));
         for ((out, high), low) in out.iter_mut().zip(high).zip(low) {
             let high = high.wrapping_sub(high_surplus) as f32;
             let low = low.wrapping_sub(low_surplus) as f32;
             *out = (high * 256.0 + low) * factor;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+per_isa! {
+    /// Step 7 from the sums of whole weights, where `f32(H) * 256 + f32(L)` rounds once: it is then
+    /// `f32(256 * H + L)`.
+    pub(super) fn finish_whole(sums: &[i32], surplus: i32, factor: f32, out: &mut [f32]) {
+        let surplus = OFFSET.wrapping_mul(surplus);
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = sum.wrapping_sub(surplus) as f32 * factor;
         }
     }
 }

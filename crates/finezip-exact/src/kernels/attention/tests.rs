@@ -194,6 +194,67 @@ fn many_slots_do_not_overflow() {
     }
 }
 
+/// Around the number of slots from which on whole weights may not be summed in 32 bits, and the one
+/// from which on the sum of their low bytes may not be an `f32` exactly.
+#[test]
+fn sums_at_the_bounds_of_their_numbers_are_as_defined() {
+    const WIDTH: usize = 16;
+    // Equal scores make weights that go as the scales of values do, here in parts of the largest.
+    let weights: [(&str, fn(usize) -> f32); 3] = [
+        ("all largest", |_| 32_639.0),
+        ("low bytes of -128 and -127", |slot| {
+            if slot == 0 { 32_639.0 } else { 128.0 + (slot % 2) as f32 }
+        }),
+        (
+            "low bytes of 127 and 126",
+            |slot| if slot == 0 { 32_639.0 } else { 126.0 + (slot % 2) as f32 },
+        ),
+    ];
+    for slots in [512, 513, 518, 519, 520, 1031, 1032, 1033, 1050, 2048] {
+        for (what, weight) in weights {
+            // All of one sign, so that sums are as far from zero as they can be.
+            let values: Vec<f32> = (0..slots * WIDTH)
+                .map(|i| if i % WIDTH == 0 { 127.0 } else { 127.0 - (i * 7919 % 5) as f32 })
+                .collect();
+            let places: Vec<_> = (0..slots).map(|slot| KvSlot { lane: 0, slot }).collect();
+            let rows = StridedRows::new(&values, WIDTH, 0, WIDTH);
+            let query = [0.0; WIDTH];
+            let queries = Queries {
+                rows: StridedRows::new(&query, WIDTH, 0, WIDTH),
+                sink_rows: None,
+                scale: 1.0,
+                precision: QueryPrecision::Eight,
+            };
+            let all = Segment { start: 0, length: slots, sink: false };
+            let segments = [all, Segment::default(), Segment::default()];
+            let item = AttentionItem { lane: 0, segments };
+            let seen: Vec<_> = (0..slots)
+                .map(|slot| {
+                    let mut value = quantized(&values[slot * WIDTH..][..WIDTH]);
+                    value.scale = weight(slot);
+                    (&query[..], value.clone(), value)
+                })
+                .collect();
+            let expected = defined(&seen, 1.0, QueryPrecision::Eight, WIDTH);
+            for isa in Isa::available() {
+                let context = Context::new(isa, 1).unwrap();
+                let mut cache = KvCache::new(1, 1, WIDTH, slots).unwrap();
+                cache.store(&context, &places, rows, rows);
+                for (slot, scale) in cache.scales_mut(0, 0).1[..slots].iter_mut().enumerate() {
+                    *scale = weight(slot);
+                }
+                let mut out = [0.0; WIDTH];
+                attention(&context, &cache, &[item], queries, &mut out);
+                assert_eq!(
+                    out.map(f32::to_bits)[..],
+                    expected.iter().map(|y| y.to_bits()).collect::<Vec<_>>(),
+                    "{isa}, {what}, {slots} slots"
+                );
+            }
+        }
+    }
+}
+
 /// One position of four query heads and two heads of the cache, of which something may be broken.
 struct Inputs {
     context: Context,

@@ -15,7 +15,7 @@ mod tile;
 
 use std::arch::x86_64::*;
 
-pub(super) use self::attention::{score_sums, value_sums};
+pub(super) use self::attention::{score_sums, value_sums, whole_value_sums, whole_weights};
 pub(super) use self::gemm::gemm_int8;
 pub(super) use self::hadamard::hadamard_64;
 pub(super) use self::int4::gemm_int4;
