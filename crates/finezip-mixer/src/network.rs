@@ -68,7 +68,10 @@ impl DerefMut for Aligned {
 /// One selectable family of weight vectors.
 #[derive(Debug)]
 struct Selector {
+    /// Zeros in a context that was not selected yet: what is not needed is not touched.
     weights: Aligned,
+    /// The weights that a context begins with.
+    first: Vec<f32>,
     uses: Vec<u32>,
     selected: usize,
 }
@@ -76,11 +79,23 @@ struct Selector {
 impl Selector {
     /// `size` contexts of `width` weights that begin with `first`.
     fn new(size: usize, width: usize, first: &[f32]) -> Self {
-        let mut weights = Aligned::zeroed(size * width);
-        for context in weights.chunks_exact_mut(width) {
-            context[..first.len()].copy_from_slice(first);
+        let mut padded = vec![0.0; width];
+        padded[..first.len()].copy_from_slice(first);
+        let weights = Aligned::zeroed(size * width);
+        let mut selector = Self { weights, first: padded, uses: vec![0; size], selected: 0 };
+        selector.select(0);
+        selector
+    }
+
+    /// Selects a context; out of range means the last one.
+    #[inline(always)]
+    fn select(&mut self, context: usize) {
+        self.selected = context.min(self.uses.len() - 1);
+        // Weights move with each use, and with nothing else.
+        if self.uses[self.selected] == 0 {
+            let width = self.first.len();
+            self.weights[self.selected * width..][..width].copy_from_slice(&self.first);
         }
-        Self { weights, uses: vec![0; size], selected: 0 }
     }
 
     /// The weights of the selected context, `width` of them.
@@ -165,14 +180,13 @@ impl Network {
     /// Selects a context of a selector; out of range means the last one.
     #[inline(always)]
     pub(crate) fn select(&mut self, selector: usize, context: usize) {
-        let selector = &mut self.selectors[selector];
-        selector.selected = context.min(selector.uses.len() - 1);
+        self.selectors[selector].select(context);
     }
 
     /// Selects a context of the last mixer; out of range means its last one.
     #[inline(always)]
     pub(crate) fn select_last(&mut self, context: usize) {
-        self.last.selected = context.min(self.last.uses.len() - 1);
+        self.last.select(context);
     }
 
     /// Mixes; the answer is in the logistic domain.
@@ -283,6 +297,30 @@ mod tests {
                 answer.to_bits()
             })
             .collect()
+    }
+
+    #[test]
+    fn every_context_begins_with_the_first_weights_and_keeps_what_it_learned() {
+        let mut network = network();
+        network.inputs_mut()[..37].fill(0.25);
+        let first = network.mix();
+        assert!(first > 0.0);
+        let mut learned = Vec::new();
+        for at in 0..3 {
+            network.select(0, at);
+            network.select(1, at * 4);
+            network.select_last(at);
+            assert_eq!(network.mix(), first);
+            network.learn(true);
+            learned.push(network.mix());
+        }
+        for (at, learned) in learned.into_iter().enumerate() {
+            network.select(0, at);
+            network.select(1, at * 4);
+            network.select_last(at);
+            assert_eq!(network.mix(), learned);
+            assert!(learned > first);
+        }
     }
 
     #[test]
