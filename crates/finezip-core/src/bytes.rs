@@ -1,5 +1,7 @@
 //! Coding bytes without a model: what a frame falls back to.
 
+use zstd::zstd_safe;
+
 use crate::error::{Error, Result};
 use crate::record::Record;
 
@@ -38,6 +40,13 @@ impl Zstd {
     }
 
     pub(crate) fn decompress(payload: &[u8], text_bytes: usize) -> Result<Vec<u8>> {
+        // Which would pass over other frames behind the first.
+        let frame_bytes = zstd_safe::find_frame_compressed_size(payload)
+            .map_err(|code| Error::payload("zstd", zstd_safe::get_error_name(code)))?;
+        if frame_bytes != payload.len() {
+            let message = format!("a frame of {frame_bytes} bytes, expected {}", payload.len());
+            return Err(Error::payload("zstd", message));
+        }
         let text = zstd::bulk::decompress(payload, text_bytes)
             .map_err(|error| Error::payload("zstd", error))?;
         expect_length("zstd", text, text_bytes)
@@ -60,6 +69,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_payload_is_one_frame() {
+        let payload = Zstd::compress(b"text").unwrap();
+        let skippable = [0x50, 0x2A, 0x4D, 0x18, 0, 0, 0, 0];
+        for other in [&Zstd::compress(b"").unwrap()[..], &skippable, &[0]] {
+            for payload in [[&payload[..], other].concat(), [other, &payload[..]].concat()] {
+                assert!(Zstd::decompress(&payload, 4).is_err(), "{payload:02x?}");
+            }
+        }
+        assert_eq!(Zstd::decompress(&payload, 4).unwrap(), b"text");
+    }
 
     proptest! {
         #[test]

@@ -110,7 +110,8 @@ pub trait Resolver {
     }
 }
 
-/// Parts given beforehand: they serve if they are what the archive names.
+/// Parts given beforehand: they serve if they are what the archive names. What it does not name is
+/// not given.
 impl Resolver for Components {
     fn resolve(&self, needed: &Descriptor) -> Result<Components> {
         let held = self.descriptor();
@@ -136,7 +137,10 @@ impl Resolver for Components {
                 }
             }
         }
-        Ok(self.clone())
+        Ok(Self {
+            language: self.language.clone().filter(|_| needed.language.is_some()),
+            byte_coder: self.byte_coder.clone().filter(|_| needed.byte_coder.is_some()),
+        })
     }
 }
 

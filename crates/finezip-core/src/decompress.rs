@@ -104,6 +104,13 @@ pub(crate) fn expect_adapter(descriptor: &Descriptor) -> Result<()> {
     Ok(())
 }
 
+/// The error for a frame that needs a descriptor and has none before it.
+pub(crate) fn undescribed(method: Method) -> Error {
+    Error::Descriptor {
+        what: format!("a frame coded by {} stands without its description", method.name()),
+    }
+}
+
 /// All records of a frame.
 const ALL: Range<u64> = 0..u64::MAX;
 
@@ -197,8 +204,11 @@ impl<'d> MemberDecoder<'d> {
 
     /// Finds the parts that a frame takes, unless they are at hand.
     fn find_parts(&mut self, method: Method) -> Result<()> {
-        let Some(descriptor) = &self.descriptor else { return Ok(()) };
-        if !method.needs_descriptor() || self.is_complete {
+        if !method.needs_descriptor() {
+            return Ok(());
+        }
+        let Some(descriptor) = &self.descriptor else { return Err(undescribed(method)) };
+        if self.is_complete {
             return Ok(());
         }
         if method.needs_language() {
@@ -275,9 +285,7 @@ fn decode_frame(
 ) -> Result<(Vec<u8>, Timing)> {
     // Within limits, so it fits.
     let text_bytes = header.original_bytes as usize;
-    let undescribed = || Error::Descriptor {
-        what: format!("a frame coded by {} stands without its description", header.method.name()),
-    };
+    let undescribed = || undescribed(header.method);
     let text = match header.method {
         Method::Stored => payload.to_vec(),
         Method::Zstd => Zstd::decompress(payload, text_bytes)?,

@@ -3,7 +3,8 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
-use crate::archive::end::digest;
+use crate::archive::descriptor::MOST_EXTRA_BYTES;
+use crate::archive::end::{MIN_FRAME_BYTES, digest};
 use crate::archive::limits::within;
 use crate::archive::parser::read_descriptor;
 use crate::archive::{
@@ -11,7 +12,7 @@ use crate::archive::{
     MAGIC, Method, START_BYTES, TAIL_MAGIC, adapter, block_crc,
 };
 use crate::components::Components;
-use crate::decompress::{Decompressor, MemberDecoder, expect_adapter};
+use crate::decompress::{Decompressor, MemberDecoder, expect_adapter, undescribed};
 use crate::error::{Error, Result};
 
 /// A frame in an archive.
@@ -82,20 +83,23 @@ impl ArchiveIndex {
         }
         members.reverse();
         let mut index = Self { members: Vec::new(), frames: Vec::new() };
+        let mut text_offset = 0;
         for (start, stop, end) in members {
-            index.add_member(source, start, stop, &end, limits)?;
+            text_offset = index.add_member(source, start, stop, &end, text_offset, limits)?;
         }
         Ok(index)
     }
 
+    /// Adds a member whose text begins at `first_text`, and gives the offset of the text after it.
     fn add_member<S: Read + Seek>(
         &mut self,
         source: &mut S,
         start: u64,
         stop: u64,
         end: &End,
+        first_text: u64,
         limits: &Limits,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         check_start(&read_at(source, start, START_BYTES)?)?;
         let adapter = end.adapter_offset().map(|offset| AdapterInfo {
             offset: start + offset,
@@ -104,7 +108,9 @@ impl ArchiveIndex {
         });
         let descriptor = match end.descriptor_offset() {
             Some(offset) => {
-                within("bytes of descriptor", end.descriptor_bytes, limits.descriptor_bytes)?;
+                // The limit is one of the body.
+                let most = limits.descriptor_bytes.saturating_add(MOST_EXTRA_BYTES);
+                within("bytes of descriptor", end.descriptor_bytes, most)?;
                 let block = read_at(source, start + offset, end.descriptor_bytes)?;
                 let number = end.frames_before_descriptor + u64::from(adapter.is_some());
                 let read = read_descriptor(&block, number, limits)
@@ -123,8 +129,7 @@ impl ArchiveIndex {
         };
         let first_frame = self.frames.len();
         let mut offset = start + START_BYTES;
-        let mut text_offset = self.text_bytes();
-        let first_text = text_offset;
+        let mut text_offset = first_text;
         for (number, entry) in (0_u64..).zip(&end.frames) {
             let after_descriptor =
                 end.descriptor_bytes > 0 && number >= end.frames_before_descriptor;
@@ -172,7 +177,7 @@ impl ArchiveIndex {
             descriptor,
             adapter,
         });
-        Ok(())
+        Ok(text_offset)
     }
 
     /// Bytes of text in the archive.
@@ -228,35 +233,45 @@ impl ArchiveIndex {
         let is_held = held.is_some_and(|(member, has_language)| {
             member == frame.member && (has_language || !with_language)
         });
-        if !method.needs_descriptor() || is_held {
+        if !method.needs_descriptor() {
             return Ok(None);
         }
-        let parts = self.components_of(frame.member, with_language, source, decompressor)?;
+        // Behind the descriptor it has a higher number among blocks than among frames.
+        if frame.block_number == frame.number {
+            return Err(undescribed(method));
+        }
+        if is_held {
+            return Ok(None);
+        }
+        let parts = self.components_of(frame, with_language, source, decompressor)?;
         *held = Some((frame.member, with_language));
         Ok(Some(parts))
     }
 
-    /// The parts that decode the frames of a member, or those of them that do not take the model.
+    /// The parts that decode the frames of a frame's member, or those of them that do not take the
+    /// model.
     fn components_of<S: Read + Seek>(
         &self,
-        member: usize,
+        frame: &FrameInfo,
         with_language: bool,
         source: &mut S,
         decompressor: &Decompressor,
     ) -> Result<Components> {
-        let member = &self.members[member];
-        let descriptor = member.descriptor.clone().unwrap_or_default();
+        let member = &self.members[frame.member];
+        let Some(descriptor) = &member.descriptor else {
+            return Err(undescribed(frame.header.method));
+        };
         if member.adapter.is_some() {
-            expect_adapter(&descriptor)?;
+            expect_adapter(descriptor)?;
         }
         if !with_language {
-            return decompressor.resolve_without_language(&descriptor);
+            return decompressor.resolve_without_language(descriptor);
         }
         let adapter = match &member.adapter {
             Some(adapter) => Some(read_adapter(source, adapter, &decompressor.limits())?),
             None => None,
         };
-        decompressor.resolve(&descriptor, adapter.as_deref())
+        decompressor.resolve(descriptor, adapter.as_deref())
     }
 
     /// Records in the archive: those of all its frames, if it has been compressed as records.
@@ -356,15 +371,18 @@ pub(crate) fn read_end<S: Read + Seek>(
     if block.first() != Some(&END_TAG) {
         return Err(damaged("it does not begin with E"));
     }
+    let longer = || damaged("its frames are longer than the archive");
+    // Before its entries are taken to memory, where they are longer.
+    if End::frame_count(&block).is_some_and(|count| count > end_at / MIN_FRAME_BYTES) {
+        return Err(longer());
+    }
     // Its number is that of the blocks before it, which it lists itself.
     let unchecked = End::read_numbered(&block).map_err(|error| error.at(None, end_at))?;
     let Some((end, read)) = unchecked else { return Err(damaged("it ends too early")) };
     if read != block.len() {
         return Err(damaged("its length is not the footer's"));
     }
-    let start = end_at
-        .checked_sub(end.body_bytes())
-        .ok_or_else(|| damaged("its frames are longer than the archive"))?;
+    let start = end_at.checked_sub(end.body_bytes()).ok_or_else(longer)?;
     Ok((start, end))
 }
 
@@ -422,6 +440,8 @@ mod tests {
 
     use super::*;
     use crate::archive::{IndexEntry, content_hash, start_bytes};
+    use crate::progress::Progress;
+    use crate::records::{self, RecordRule};
 
     /// An archive of a stored frame and a frame of records whose payload is no index of records,
     /// though every checksum holds.
@@ -487,5 +507,67 @@ mod tests {
         let [loss] = &recovery.losses[..] else { panic!("{:?}", recovery.losses) };
         let place = format!("frame 1, index of records at offset {}", frame.offset);
         assert!(loss.why.contains(&place), "{}", loss.why);
+    }
+
+    #[test]
+    fn the_limit_of_a_descriptor_is_one_of_its_body() {
+        let archive = no_index_of_records();
+        let limits = Limits { descriptor_bytes: 0, ..Limits::default() };
+        let index = ArchiveIndex::read(&mut Cursor::new(&archive), &limits).unwrap();
+        assert_eq!(index.members[0].descriptor, Some(Descriptor::default()));
+    }
+
+    #[test]
+    fn a_frame_that_stands_without_its_description_is_refused_whatever_reads_it() {
+        let (parts, text) = (Components::default(), b"one\ntwo");
+        let rule = RecordRule::LINES;
+        let coded = records::encode(&parts, rule, text, Progress::default(), None).unwrap();
+        let decompressor = Decompressor::without_model();
+        for (has_descriptor, frames_before_descriptor) in [(true, 0), (true, 1), (false, 0)] {
+            let number = u64::from(has_descriptor) - frames_before_descriptor;
+            let crc = block_crc(number, &coded.payload).to_le_bytes();
+            let frame = [&coded.header.to_bytes(number)[..], &coded.payload, &crc].concat();
+            let descriptor = if has_descriptor {
+                Descriptor::default().to_block(frames_before_descriptor)
+            } else {
+                Vec::new()
+            };
+            let blocks = match frames_before_descriptor {
+                0 => [&descriptor[..], &frame[..]].concat(),
+                _ => [&frame[..], &descriptor[..]].concat(),
+            };
+            let end = End {
+                descriptor_bytes: descriptor.len() as u64,
+                frames_before_descriptor,
+                frames: vec![IndexEntry {
+                    block_bytes: frame.len() as u64,
+                    original_bytes: text.len() as u64,
+                }],
+                digest: digest(&[coded.header.content_hash]),
+                ..End::default()
+            };
+            let end = end.to_bytes(1 + u64::from(has_descriptor)).unwrap();
+            let archive = [&start_bytes()[..], &blocks[..], &end[..]].concat();
+            let is_read = has_descriptor && frames_before_descriptor == 0;
+            let mut source = Cursor::new(&archive);
+            let index = ArchiveIndex::read(&mut source, &Limits::default()).unwrap();
+            let (mut all, mut first, mut recovered) = (Vec::new(), Vec::new(), Vec::new());
+            for found in [
+                decompressor.decompress(&archive).map(|_| ()),
+                index.extract(&mut source, 0..9, &decompressor, &mut all).map(|_| ()),
+                index.extract_records(&mut source, 0..1, &decompressor, &mut first).map(|_| ()),
+            ] {
+                match found {
+                    Ok(()) => assert!(is_read),
+                    Err(Error::Descriptor { what }) => {
+                        assert!(!is_read && what.contains("stands without its"), "{what}");
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            let recovery = decompressor.recover(&mut source, &mut recovered).unwrap();
+            assert_eq!(recovery.is_whole(), is_read, "{:?}", recovery.losses);
+            assert_eq!(recovered.is_empty(), !is_read);
+        }
     }
 }

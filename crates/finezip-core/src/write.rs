@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::progress::{Observer, Progress, Timing};
 use crate::records::FrameSearch;
 
-/// The most bytes that an encoder takes to the text it holds before it looks for whole frames.
+/// The most bytes that an encoder takes to the text it holds before it looks for whole frames, and
+/// a decoder to the archive it holds before it looks for whole blocks.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// What was compressed or decompressed.
@@ -312,9 +313,12 @@ impl<W: Write> Write for Decoder<'_, W> {
             return Err(Error::failed_before("decoder").into_io());
         }
         self.failed = true;
-        self.parser.push(bytes);
-        self.member.archive_bytes(bytes.len());
-        self.blocks().map_err(Error::into_io)?;
+        // In pieces: all of a long archive would be held a second time.
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.parser.push(piece);
+            self.member.archive_bytes(piece.len());
+            self.blocks().map_err(Error::into_io)?;
+        }
         self.failed = false;
         Ok(bytes.len())
     }
@@ -376,6 +380,17 @@ mod tests {
             encoder.write_all(&text).unwrap_err();
             assert!((1..=most).contains(&encoder.text.len()), "{frame_bytes}, {records:?}");
         }
+    }
+
+    #[test]
+    fn no_more_than_a_block_and_a_piece_of_archive_is_held() {
+        let compressor = Compressor::builder().frame_bytes(4096).build().unwrap();
+        let archive = compressor.compress(&lines(3 * 4096)).unwrap();
+        let archives = archive.repeat(2 * PIECE_BYTES / archive.len() + 1);
+        let decompressor = Decompressor::without_model();
+        let mut decoder = Decoder::new(Failing(0), &decompressor);
+        decoder.write_all(&archives).unwrap_err();
+        assert_eq!(decoder.member.summary().archive_bytes, PIECE_BYTES as u64);
     }
 
     #[test]

@@ -185,6 +185,20 @@ fn the_first_frame_of_the_model_needs_it() {
     assert_eq!(recover(&archive, &with_model(5)).unwrap(), text);
 }
 
+#[test]
+fn parts_that_are_not_named_are_not_given() {
+    let held = builder().build().unwrap().components().clone();
+    let named = held.descriptor();
+    for needed in [
+        Descriptor::default(),
+        Descriptor { language: None, ..named.clone() },
+        Descriptor { byte_coder: None, ..named.clone() },
+        named,
+    ] {
+        assert_eq!(held.resolve(&needed).unwrap().descriptor(), needed);
+    }
+}
+
 /// Whether a language was asked for, and the adapter that came with it.
 type Question = (bool, Option<Vec<u8>>);
 

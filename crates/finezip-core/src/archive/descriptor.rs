@@ -21,6 +21,9 @@ const ADAPTER: u8 = 9;
 const PRIME: u8 = 10;
 const FIRST_OPTIONAL: u8 = 128;
 
+/// The most bytes a block takes beside its body: tag, length, checksum.
+pub(crate) const MOST_EXTRA_BYTES: u64 = 1 + 10 + 4;
+
 /// What the frames of a member are coded with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Descriptor {

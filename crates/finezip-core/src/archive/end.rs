@@ -7,7 +7,7 @@ use super::{END_TAG, FOOTER_BYTES, START_BYTES, TAIL_MAGIC, block_crc, content_h
 use crate::error::{Error, Result};
 
 /// A frame block without payload and with all its numbers at their shortest.
-const MIN_FRAME_BYTES: u64 = 2 + 2 + 8 + 4 + 4;
+pub(crate) const MIN_FRAME_BYTES: u64 = 2 + 2 + 8 + 4 + 4;
 /// More than a block has besides its payload or body.
 const MAX_FRAMING_BYTES: u64 = 64;
 /// Entries that [`End::is_plausible`] looks at; they take 160 bytes at most.
@@ -120,12 +120,24 @@ impl End {
     }
 
     /// Like [`End::read`] for an end found from behind: its number in the member is the number of
-    /// blocks it lists.
+    /// blocks it lists. All of these must be as long as blocks are.
     pub(crate) fn read_numbered(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
-        match Self::read_fields(bytes) {
-            Ok((end, _)) => Self::read(bytes, end.frames.len() as u64 + end.head_blocks()),
-            Err(_) => Self::read(bytes, 0),
+        let mut reader = ByteReader::new(bytes);
+        let Ok(head) = Head::read(&mut reader) else { return Self::read(bytes, 0) };
+        // Before they are taken to memory, where they are longer.
+        for _ in 0..head.count {
+            let (Ok(block_bytes), Ok(_)) = (reader.varint(), reader.varint()) else { break };
+            if block_bytes < MIN_FRAME_BYTES {
+                let what = format!("it lists a frame of {block_bytes} bytes");
+                return Err(Error::damaged("index", what));
+            }
         }
+        Self::read(bytes, head.count.saturating_add(head.blocks()))
+    }
+
+    /// Frames that an end block lists, once that number of it is there.
+    pub(crate) fn frame_count(bytes: &[u8]) -> Option<u64> {
+        Head::read(&mut ByteReader::new(bytes)).ok().map(|head| head.count)
     }
 
     /// Whether `bytes`, a few hundred at least where the archive goes on, begin like an end block:
@@ -243,6 +255,11 @@ impl Head {
         let adapter_bytes = if before & 1 == 1 { reader.varint()? } else { 0 };
         let count = reader.varint()?;
         Ok(Self { descriptor_bytes, adapter_bytes, frames_before_descriptor: before >> 1, count })
+    }
+
+    /// Blocks that are no frames.
+    fn blocks(&self) -> u64 {
+        u64::from(self.descriptor_bytes > 0) + u64::from(self.adapter_bytes > 0)
     }
 }
 
@@ -377,6 +394,21 @@ mod tests {
         };
         let bytes = end.to_bytes(0).unwrap().len() as u64 - FOOTER_BYTES;
         assert!(bytes <= entries + MAX_BESIDES_BYTES, "{bytes} bytes, {entries} of entries");
+    }
+
+    #[test]
+    fn a_frame_shorter_than_any_is_not_listed() {
+        for (block_bytes, is_read) in [(MIN_FRAME_BYTES, true), (MIN_FRAME_BYTES - 1, false)] {
+            let entry = |block_bytes| IndexEntry { block_bytes, original_bytes: 0 };
+            let frames = [40, block_bytes, 40].map(entry).to_vec();
+            let end = End { descriptor_bytes: 6, frames, ..End::default() };
+            let bytes = end.to_bytes(4).unwrap();
+            let read = End::read_numbered(&bytes);
+            match is_read {
+                true => assert_eq!(read.unwrap(), Some((end, bytes.len()))),
+                false => assert!(read.is_err()),
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Bytes are pushed as they arrive and blocks are taken as they become whole, so that the same
 //! code serves a pipe, a file and a test that cuts an archive at every byte. Never more than one
-//! block is held.
+//! block is held, and what was pushed together with its end.
 
 use super::bytes::{ByteReader, Short};
 use super::limits::{Limits, within};
@@ -48,6 +48,8 @@ struct Member {
     adapter_bytes: u64,
     frames_before_descriptor: u64,
     frames: Vec<IndexEntry>,
+    /// Bytes that they take in an index.
+    entry_bytes: u64,
     hashes: Vec<u64>,
     end: end::Arrival,
 }
@@ -191,14 +193,17 @@ impl BlockParser {
         if expected != found {
             return Err(Error::checksum("payload", found, expected));
         }
+        let length = payload_end + 4;
+        let entry =
+            IndexEntry { block_bytes: length as u64, original_bytes: header.original_bytes };
+        // No index that may be read lists more: frames without end take no memory without end.
+        let entry_bytes = member.entry_bytes + entry.bytes();
+        member.entry_bytes = within("bytes of index", entry_bytes, self.limits.end_bytes)?;
         let payload = payload.to_vec();
         let number = member.frames.len() as u64;
-        let length = payload_end + 4;
         member.blocks += 1;
         member.hashes.push(header.content_hash);
-        member
-            .frames
-            .push(IndexEntry { block_bytes: length as u64, original_bytes: header.original_bytes });
+        member.frames.push(entry);
         self.take(length);
         Ok(Some(Block::Frame(number, header, payload)))
     }
@@ -206,6 +211,14 @@ impl BlockParser {
     fn parse_end(&mut self) -> Result<Option<Block>> {
         let rest = &self.buffer[self.taken..];
         let Some(member) = &mut self.member else { return Ok(None) };
+        let others = || {
+            let what = "it does not list the frames that stand before it";
+            Error::damaged("index", what)
+        };
+        // As many entries as there are frames are taken to memory, and no more.
+        if End::frame_count(rest).is_some_and(|count| count != member.frames.len() as u64) {
+            return Err(others());
+        }
         // No further than it may reach, however much of it is there: a block that goes on is
         // refused before its entries are taken to memory.
         let most = self.limits.end_bytes.saturating_add(FOOTER_BYTES);
@@ -226,10 +239,7 @@ impl BlockParser {
             digest: end::digest(&member.hashes),
         };
         if found != expected {
-            return Err(Error::damaged(
-                "index",
-                "it does not list the frames that stand before it",
-            ));
+            return Err(others());
         }
         self.member = None;
         self.take(length);
@@ -292,4 +302,52 @@ pub(crate) fn read_unnumbered_descriptor(
     let crc = u32::from_le_bytes(reader.array().ok()?);
     let descriptor = Descriptor::from_body(body).ok()?;
     Some((descriptor, reader.position(), number_of(crc, &bytes[..crc_at])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::{Method, content_hash, start_bytes};
+
+    /// A parser that has taken a member's start.
+    fn begun(limits: Limits) -> BlockParser {
+        let mut parser = BlockParser::new(limits);
+        parser.push(&start_bytes());
+        assert_eq!(parser.next_block().unwrap(), Some(Block::Start));
+        parser
+    }
+
+    #[test]
+    fn frames_that_no_index_may_list_are_refused_before_it_comes() {
+        let mut parser = begun(Limits { end_bytes: 100, ..Limits::default() });
+        let header = FrameHeader {
+            method: Method::Stored,
+            original_bytes: 0,
+            payload_bytes: 0,
+            content_hash: content_hash(b""),
+        };
+        let mut taken = 0;
+        let error = loop {
+            parser.push(&header.to_bytes(taken));
+            parser.push(&block_crc(taken, b"").to_le_bytes());
+            match parser.next_block() {
+                Ok(block) => assert!(matches!(block, Some(Block::Frame(..)))),
+                Err(error) => break error,
+            }
+            taken += 1;
+            assert!(taken < 1000);
+        };
+        assert!(matches!(error, Error::Limit { what: "bytes of index", .. }), "{error}");
+        assert_eq!(taken, 50);
+    }
+
+    #[test]
+    fn an_index_of_more_frames_than_there_are_is_refused_before_its_entries_come() {
+        let mut parser = begun(Limits::default());
+        parser.push(&[END_TAG, 0]);
+        assert_eq!(parser.next_block().unwrap(), None);
+        parser.push(&[1]);
+        let error = parser.next_block().unwrap_err();
+        assert!(matches!(error, Error::Damaged { part: "index", .. }), "{error}");
+    }
 }

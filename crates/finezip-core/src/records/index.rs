@@ -99,7 +99,8 @@ impl Index {
         }
         let lengths = match lengths_bytes == packed.len() as u64 {
             true => packed.to_vec(),
-            false => Zstd::decompress(packed, lengths_bytes as usize)?,
+            false => Zstd::decompress(packed, lengths_bytes as usize)
+                .map_err(|error| damaged(&error.to_string()))?,
         };
         let mut entries = entries(&lengths, records).map_err(|short| damaged(said(short)))?;
         let mut reader = ByteReader::new(&payload[checks_at..]);
@@ -148,11 +149,17 @@ impl Index {
                 return Err(damaged("its records are longer than the frame"));
             }
             places.push(start as usize..end as usize);
-            if entry.form == Form::Model {
-                if entry.count == 0 {
-                    // Its payload would be looked at by nobody.
-                    return Err(damaged("a record that the model coded has no tokens"));
+            if entry.count == 0 {
+                // Its payload would be looked at by nobody.
+                if entry.form != Form::Stored {
+                    return Err(damaged("a record that is coded has no text"));
                 }
+                // It would be no part of the text at all.
+                if self.split == Split::Nothing {
+                    return Err(damaged("a record is empty, and no delimiter ends it"));
+                }
+            }
+            if entry.form == Form::Model {
                 coded_tokens = coded_tokens.saturating_add(entry.count);
             }
             // A token stands for a byte at least.
@@ -254,20 +261,47 @@ mod tests {
         prop::collection::vec(one, 0..70)
     }
 
+    const HEADER: FrameHeader = FrameHeader {
+        method: Method::Records { records: 2, tokens: 1 },
+        original_bytes: 9,
+        payload_bytes: 9,
+        content_hash: 0,
+    };
+
     #[test]
-    fn a_record_of_the_model_has_tokens() {
-        let header = FrameHeader {
-            method: Method::Records { records: 2, tokens: 1 },
-            original_bytes: 9,
-            payload_bytes: 9,
-            content_hash: 0,
-        };
-        for (count, is_valid) in [(1, true), (0, false)] {
-            let model = Coded { form: Form::Model, count, payload: b"any".to_vec() };
+    fn a_record_that_is_coded_has_text() {
+        for form in [Form::Zstd, Form::Model, Form::Bytes] {
+            for (count, is_valid) in [(1, true), (0, false)] {
+                let coded = Coded { form, count, payload: b"any".to_vec() };
+                let stored = Coded { form: Form::Stored, count: 0, payload: Vec::new() };
+                let index = Index::new(Split::Between(b'\n'), &[b"text", b""], &[coded, stored]);
+                let tokens = if form == Form::Model { count } else { 0 };
+                let places = index.places(b"any", &HEADER, tokens);
+                assert_eq!(places.is_ok(), is_valid, "{form:?}: {places:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_record_has_a_delimiter() {
+        for (split, is_valid) in [(Split::AfterEach(b'\n'), true), (Split::Nothing, false)] {
             let stored = Coded { form: Form::Stored, count: 0, payload: Vec::new() };
-            let index = Index::new(Split::Nothing, &[b"text", b""], &[model, stored]);
-            let places = index.places(b"any", &header, count);
+            let index = Index::new(split, &[b"", b""], &[stored.clone(), stored]);
+            let places = index.places(b"", &HEADER, 0);
             assert_eq!(places.is_ok(), is_valid, "{places:?}");
+        }
+    }
+
+    #[test]
+    fn damage_anywhere_is_that_of_the_index() {
+        let stored = Coded { form: Form::Stored, count: 1, payload: b"a".to_vec() };
+        let index = Index::new(Split::Nothing, &[&b"a"[..]; 100], &vec![stored; 100]);
+        let bytes = index.to_bytes().unwrap();
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 0x55;
+            let error = Index::read(&changed, 100).unwrap_err();
+            assert!(matches!(error, Error::Damaged { part: PART, .. }), "byte {place}: {error}");
         }
     }
 

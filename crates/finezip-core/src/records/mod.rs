@@ -46,7 +46,7 @@ pub(crate) fn encode(
     let (split, records) = Split::of(rule, text);
     // Text that nothing compresses is not worth a model's minutes.
     let without_model = Components { language: None, ..components.clone() };
-    let hopeless = is_hopeless(text, Zstd::compress(text)?.len());
+    let hopeless = components.language.is_some() && is_hopeless(text, Zstd::compress(text)?.len());
     let parts = if hopeless { &without_model } else { components };
     let limits = Limits::default();
     let (coded, timing) = short::encode(parts, &records, overhead, &limits, before, observer)?;

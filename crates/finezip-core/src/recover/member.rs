@@ -11,6 +11,8 @@ use crate::archive::{Descriptor, End, FrameHeader, IndexEntry, end};
 pub(super) enum Piece<'a> {
     /// It is there, and its payload's checksum holds.
     Whole { block: &'a Found, header: FrameHeader },
+    /// It is there, but before the description that it needs, or without one.
+    Undescribed { block: &'a Found, header: FrameHeader },
     /// Its header is there; its payload is damaged.
     Damaged { block: &'a Found, header: FrameHeader },
     /// So many frames are not there.
@@ -20,7 +22,7 @@ pub(super) enum Piece<'a> {
 impl Piece<'_> {
     pub(super) fn frames(&self) -> u64 {
         match self {
-            Self::Whole { .. } | Self::Damaged { .. } => 1,
+            Self::Whole { .. } | Self::Undescribed { .. } | Self::Damaged { .. } => 1,
             Self::Missing { count, .. } => *count,
         }
     }
@@ -137,6 +139,11 @@ impl Head {
 
     fn descriptor(&self) -> Option<u64> {
         self.has_descriptor.then_some(self.first + u64::from(self.has_adapter))
+    }
+
+    /// Whether a block of this number stands behind the descriptor.
+    fn describes(&self, number: u64) -> bool {
+        self.descriptor().is_some_and(|descriptor| descriptor < number)
     }
 
     fn blocks(&self) -> u64 {
@@ -287,7 +294,12 @@ fn piece<'a>(
     let number = head.number_of_frame(frames.start);
     match blocks.get(&number) {
         Some(&block) => match block.kind {
-            Kind::Frame { header, is_whole: true, .. } => Piece::Whole { block, header },
+            Kind::Frame { header, is_whole: true, .. } => {
+                match header.method.needs_descriptor() && !head.describes(number) {
+                    true => Piece::Undescribed { block, header },
+                    false => Piece::Whole { block, header },
+                }
+            }
             Kind::Frame { header, .. } => Piece::Damaged { block, header },
             _ => Piece::Missing { count: 1, archive: block.offset..block.end, text_bytes: None },
         },

@@ -22,7 +22,7 @@ use window::Window;
 
 use crate::archive::{Descriptor, FORMAT_VERSION, FrameHeader, MAGIC, Method};
 use crate::components::Components;
-use crate::decompress::{Decompressor, MemberDecoder};
+use crate::decompress::{Decompressor, MemberDecoder, undescribed};
 use crate::error::{Error, Result};
 use crate::write::Summary;
 
@@ -189,6 +189,10 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
                     let why = "the payload's checksum does not hold".to_owned();
                     Some((block.offset..end, Some(header.original_bytes), why))
                 }
+                Piece::Undescribed { block, header } => {
+                    let why = undescribed(header.method).to_string();
+                    Some((block.offset..block.end, Some(header.original_bytes), why))
+                }
                 Piece::Whole { block, header } => self
                     .frame(number, block, header, &mut parts)?
                     .map(|why| (block.offset..block.end, Some(header.original_bytes), why)),
@@ -299,9 +303,9 @@ impl<S: Read + Seek> Decoding<'_, '_, S> {
 impl Piece<'_> {
     fn text_bytes(&self) -> Option<u64> {
         match self {
-            Self::Whole { header, .. } | Self::Damaged { header, .. } => {
-                Some(header.original_bytes)
-            }
+            Self::Whole { header, .. }
+            | Self::Undescribed { header, .. }
+            | Self::Damaged { header, .. } => Some(header.original_bytes),
             Self::Missing { text_bytes, .. } => *text_bytes,
         }
     }

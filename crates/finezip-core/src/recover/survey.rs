@@ -19,6 +19,7 @@ use std::io::{Read, Seek};
 use std::ops::Range;
 
 use super::window::Window;
+use crate::archive::descriptor::MOST_EXTRA_BYTES;
 use crate::archive::end::Arrival;
 use crate::archive::parser::{descriptor_length, read_unnumbered_descriptor};
 use crate::archive::{
@@ -351,8 +352,7 @@ impl<'w, 's, S: Read + Seek> Surveyor<'w, 's, S> {
     }
 
     fn descriptor_at(&mut self, at: u64) -> Result<Option<Found>> {
-        // Tag, length and checksum take 15 bytes at most.
-        let most = usize::try_from(self.limits.descriptor_bytes.saturating_add(15));
+        let most = usize::try_from(self.limits.descriptor_bytes.saturating_add(MOST_EXTRA_BYTES));
         let bytes = self.window.bytes(at, most.unwrap_or(usize::MAX))?;
         let Some(length) = descriptor_length(bytes, &self.limits) else { return Ok(None) };
         if at + length as u64 > self.reach(at) {
