@@ -120,8 +120,9 @@ impl Checkpoint {
             let Some(name) = names::canonical(config.architecture, file_name) else { continue };
             let paired = config.architecture == Architecture::Llama
                 && (name.contains("self_attn.q_proj") || name.contains("self_attn.k_proj"));
-            let row_values = info.shape.iter().skip(1).product();
-            if paired && info.ggml_type.bytes_for(row_values).is_none() {
+            let mut columns = info.shape.iter().skip(1);
+            let row_values = columns.try_fold(1usize, |values, &size| values.checked_mul(size));
+            if paired && row_values.and_then(|values| info.ggml_type.bytes_for(values)).is_none() {
                 let what = format!("{file_name} with rows that are not whole blocks");
                 return Err(Error::unsupported(source.name(), what));
             }
@@ -328,7 +329,11 @@ fn pick(
         }
         tensors.insert(name, tensor);
     }
-    Ok(tensors)
+    // What is left is not computed with. A bias would change what is.
+    match stored.into_keys().find(|name| name.ends_with(".bias")) {
+        Some(name) => Err(Error::unsupported(file, format!("the tensor {name}"))),
+        None => Ok(tensors),
+    }
 }
 
 /// Rows `2j` and `2j + 1` of each head become rows `j` and `j + head_dim / 2`. `rows` is a whole

@@ -120,6 +120,24 @@ fn gemma_gains_in_a_folder_get_the_one_they_lack() {
     assert_eq!(checkpoint.raw(name).unwrap(), gguf.raw(name).unwrap());
 }
 
+/// It would change what is computed.
+#[test]
+fn a_bias_that_is_not_computed_with_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(folder.path(), &SeededModel::default().checkpoint().unwrap(), 2);
+    let (name, bytes) = ("model.layers.0.mlp.down_proj.bias", [0; 64]);
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![16], &bytes);
+    let more = folder.path().join("more.safetensors");
+    safetensors::serialize_to_file([(name, view.unwrap())], None, &more).unwrap();
+    let path = folder.path().join("model.safetensors.index.json");
+    let mut index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    index["weight_map"][name] = "more.safetensors".into();
+    std::fs::write(&path, index.to_string()).unwrap();
+    let error = Checkpoint::open(folder.path()).unwrap_err();
+    assert!(error.to_string().contains(name), "{error}");
+}
+
 #[test]
 fn pairs_split_and_join_back() {
     let bytes: Vec<u8> = (0..48).collect();

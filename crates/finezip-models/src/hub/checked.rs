@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 
 const READ_BYTES: usize = 1 << 20;
 
+/// Hexadecimal digits of a SHA-256.
+const SHA256_DIGITS: usize = 64;
+
 /// Names of unfinished notes.
 const PARTIAL_PREFIX: &str = ".note-";
 const PARTIAL_SUFFIX: &str = ".partial";
@@ -83,7 +86,10 @@ impl Notes {
     /// The hash that the first download of a model without a pinned one had.
     pub(super) fn first_seen(&self, name: &str) -> Option<String> {
         let hash = fs::read_to_string(self.folder.join(format!("{name}.sha256"))).ok()?;
-        Some(hash.trim().to_owned())
+        let hash = hash.trim();
+        // What a power cut has left of a note says nothing.
+        let is_hash = hash.len() == SHA256_DIGITS && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        is_hash.then(|| hash.to_owned())
     }
 
     /// Trusts a hash from now on.
@@ -102,6 +108,7 @@ impl Notes {
             file = builder.tempfile_in(&self.folder).map_err(io)?;
         }
         file.write_all(text.as_bytes()).map_err(io)?;
+        file.as_file().sync_all().map_err(io)?;
         file.persist(path).map_err(|error| io(error.error))?;
         Ok(())
     }

@@ -15,8 +15,9 @@ pub enum ModelChoice {
 }
 
 impl ModelChoice {
-    /// A path if it is written like one (with a separator, or with the ending `.gguf`) or something
-    /// lies there, else a name of the catalog.
+    /// A path if it is written like one (with a separator, or with the ending `.gguf`), else a name
+    /// of the catalog, else a path if something lies there: what happens to lie in the folder that one
+    /// stands in is not taken for a model of the catalog.
     ///
     /// # Errors
     /// [`Error::UnknownModel`](crate::Error::UnknownModel) for a name that is not in the catalog.
@@ -24,10 +25,18 @@ impl ModelChoice {
         let path = Path::new(text);
         let written_like_a_path = path.components().count() > 1
             || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-        if written_like_a_path || path.exists() {
-            return Ok(Self::At(path.to_owned()));
+        match written_like_a_path {
+            true => Ok(Self::At(path.to_owned())),
+            false => choose(text, path.exists()),
         }
-        named(text).map(Self::Named)
+    }
+}
+
+/// What is not written like a path.
+fn choose(text: &str, lies_there: bool) -> Result<ModelChoice> {
+    match named(text) {
+        Err(_) if lies_there => Ok(ModelChoice::At(text.into())),
+        named => named.map(ModelChoice::Named),
     }
 }
 
@@ -48,6 +57,14 @@ mod tests {
         }
         let named = ModelChoice::new("smollm2-135m");
         assert!(matches!(&named, Ok(ModelChoice::Named(entry)) if entry.name == "smollm2-135m"));
+    }
+
+    /// A run's folder, say, that is called like its model.
+    #[test]
+    fn what_is_called_like_a_model_is_not_taken_for_it() {
+        assert!(matches!(choose("smollm2-135m", true), Ok(ModelChoice::Named(_))));
+        assert!(matches!(choose("a-folder", true), Ok(ModelChoice::At(_))));
+        assert!(choose("a-folder", false).is_err());
     }
 
     #[test]

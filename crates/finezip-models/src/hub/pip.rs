@@ -95,12 +95,17 @@ fn unquoted(text: &str) -> String {
     value
 }
 
+/// Runs pip without the folder that one stands in among those where modules are looked for, as
+/// `python3 -m pip` has it: nothing that lies there is to be run.
+const RUN_PIP: &str = "import sys; sys.path[:] = [path for path in sys.path if path]; \
+    import runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)";
+
 /// Starts pip. What it says on stderr is to be read while it runs.
 fn run(arguments: &[OsString], stdout: fn() -> Stdio) -> io::Result<Child> {
     let mut missing = io::Error::from(io::ErrorKind::NotFound);
     for python in PYTHONS {
         let spawned = Command::new(python)
-            .args(["-m", "pip"])
+            .args(["-c", RUN_PIP])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(stdout())

@@ -265,7 +265,12 @@ fn an_index_that_refuses_ranges_leaves_it_to_pip() {
         }
         None => Reply::file(wheel, asked),
     });
-    assert!(process(folder.path(), NOWHERE, &index.url).wait().unwrap().success());
+    // What lies in the folder that one stands in is not run.
+    let here = TempDir::new().unwrap();
+    fs::write(here.path().join("pip.py"), "open('ran', 'w')").unwrap();
+    let mut fetching = command(folder.path(), NOWHERE, &index.url);
+    assert!(fetching.current_dir(here.path()).status().unwrap().success());
+    assert!(!here.path().join("ran").exists());
     assert_whole(&folder.path().join("finezip/models/test.gguf"));
     let ranges: Vec<bool> =
         index.asked_for("/files/").iter().map(|asked| asked.range.is_some()).collect();
@@ -559,6 +564,10 @@ fn without_a_pinned_hash_the_name_that_the_hub_gives_the_content_is_held_against
     assert_whole(&path);
     let noted = fs::read_to_string(folder.path().join("finezip/models/test.sha256")).unwrap();
     assert_eq!(noted.trim(), hash(&content()));
+    // What a power cut may leave of the note.
+    fs::write(folder.path().join("finezip/models/test.sha256"), "").unwrap();
+    fs::remove_file(folder.path().join("finezip/models/test.checked")).unwrap();
+    assert_whole(&store.fetch(&unpinned(), &mut ()).unwrap());
     // Another version under the same name is no damage, and not removed.
     fs::write(folder.path().join("finezip/models/test.sha256"), hash(b"older")).unwrap();
     let error = store.fetch(&unpinned(), &mut ()).unwrap_err();

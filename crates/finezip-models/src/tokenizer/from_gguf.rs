@@ -129,18 +129,37 @@ fn sentence_piece(gguf: &Gguf, start_token: TokenId) -> Result<ModelTokenizer> {
     let scores = scores
         .filter(|scores| scores.len() == vocabulary.len())
         .ok_or_else(|| missing(gguf, SCORES, "one number a token"))?;
-    let merges = merges_by_score(&vocabulary, scores);
+    let merges = merges_by_score(&vocabulary, scores).ok_or_else(|| {
+        let what = "a vocabulary whose tokens can be cut in two tokens in so many ways";
+        Error::unsupported(gguf.file(), what)
+    })?;
     let rules = Rules { steps: Vec::new(), merges, whole_words_first: false };
     ModelTokenizer::new(gguf.file(), vocabulary, rules, start_token)
 }
 
+/// The most bytes that merges may take for each byte of the vocabulary: Gemma's take some twenty.
+const MOST_HELD: usize = 64;
+
+/// What a merge takes beside its text.
+const MERGE_BYTES: usize = 2 * size_of::<String>();
+
+/// The most bytes that may be looked at for merges, for each byte of the vocabulary.
+const MOST_LOOKED_AT: usize = 512;
+
+/// What small vocabularies may take in any case.
+const SMALL_BYTES: usize = 1 << 20;
+
 /// SentencePiece has no list of merges: any two tokens merge that together are a token, the one
 /// of the highest score first. As a list: for each token, from the highest score, every way of
-/// cutting it in two tokens.
-fn merges_by_score(vocabulary: &Vocabulary, scores: &[f64]) -> Merges {
+/// cutting it in two tokens. None where that is out of all
+/// proportion to the vocabulary: tokens that are all starts of one another have cuts without end.
+fn merges_by_score(vocabulary: &Vocabulary, scores: &[f64]) -> Option<Merges> {
     let mut order: Vec<u32> = vocabulary.of_role(Role::Text).collect();
     order.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]));
     let mut merges = Vec::new();
+    let bytes: usize = order.iter().map(|&token| vocabulary.spelling(token).len()).sum();
+    let may_take = |most: usize| most.saturating_mul(bytes).max(SMALL_BYTES);
+    let (mut to_hold, mut to_look_at) = (may_take(MOST_HELD), may_take(MOST_LOOKED_AT));
     for token in order {
         let whole = vocabulary.spelling(token);
         // Only the first of equals is ever merged to.
@@ -148,11 +167,13 @@ fn merges_by_score(vocabulary: &Vocabulary, scores: &[f64]) -> Merges {
             continue;
         }
         for (place, _) in whole.char_indices().skip(1) {
+            to_look_at = to_look_at.checked_sub(whole.len())?;
             let (left, right) = whole.split_at(place);
             if vocabulary.is_text(left) && vocabulary.is_text(right) {
+                to_hold = to_hold.checked_sub(MERGE_BYTES + whole.len())?;
                 merges.push((left.to_owned(), right.to_owned()));
             }
         }
     }
-    merges
+    Some(merges)
 }

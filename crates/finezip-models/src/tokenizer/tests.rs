@@ -153,6 +153,19 @@ static PIECES: LazyLock<ModelTokenizer> = LazyLock::new(|| {
     from_gguf::read(&Gguf::from_bytes("pieces", &bytes).unwrap(), 0).unwrap()
 });
 
+/// Their merges would take many times the memory of the file.
+#[test]
+fn tokens_with_cuts_without_end_are_refused() {
+    let texts: Vec<String> = (1..=600).map(|length| "a".repeat(length)).collect();
+    let mut writer = GgufWriter::new();
+    writer.setting("tokenizer.ggml.model", Value::Text("llama".into()));
+    writer.setting("tokenizer.ggml.scores", Value::Floats(vec![0.0; texts.len()]));
+    writer.setting("tokenizer.ggml.tokens", Value::Texts(texts.iter().collect()));
+    let gguf = Gguf::from_bytes("cuts", &writer.to_bytes().unwrap()).unwrap();
+    let error = from_gguf::read(&gguf, 0).err().unwrap();
+    assert!(error.to_string().contains("so many ways"), "{error}");
+}
+
 #[test]
 fn sentence_piece_vocabularies_merge_by_score_and_fall_back_to_bytes() {
     let texts = |text: &str| -> Vec<Vec<u8>> {
