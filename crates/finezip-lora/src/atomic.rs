@@ -46,9 +46,12 @@ pub fn write_atomically(
         drop(buffered);
         temporary.as_file().sync_all()?;
         temporary.persist(path).map_err(|error| error.error)?;
-        // The rename itself is safe on the disk once the folder is.
+        // The rename itself is safe on the disk once the folder is. The file is there already, and
+        // some file systems flush no folders.
         #[cfg(unix)]
-        std::fs::File::open(folder)?.sync_all()?;
+        if let Ok(folder) = std::fs::File::open(folder) {
+            let _ = folder.sync_all();
+        }
         Ok(())
     };
     attempt().map_err(|source| Error::io(path, source))

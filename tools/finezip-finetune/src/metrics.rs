@@ -78,6 +78,9 @@ impl Line {
     }
 }
 
+/// The file's name.
+pub(crate) const FILE: &str = "metrics.jsonl";
+
 /// The file of a run.
 pub(crate) struct Metrics {
     path: PathBuf,
@@ -87,7 +90,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// The file in a run's folder; opened when the run begins.
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { path: folder.join("metrics.jsonl"), file: None }
+        Self { path: folder.join(FILE), file: None }
     }
 
     /// Writes the line of an event.

@@ -13,6 +13,9 @@ use crate::metrics::Line;
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (960, 540);
+/// Names of the plot's files.
+pub(crate) const SVG: &str = "plot.svg";
+pub(crate) const PNG: &str = "plot.png";
 /// Training bits per byte are averaged over this share of the run, for every step differs in text.
 const SMOOTHING_SHARE: usize = 12;
 /// Most numbers along the steps.
@@ -33,10 +36,10 @@ pub(crate) fn draw(folder: &Path, title: &str, lines: &[Line]) -> Result<()> {
         // It fails for data that is no font alone, which drawing text then tells.
         let _ = plotters::style::register_font(FONT, FontStyle::Normal, font);
     });
-    let svg = folder.join("plot.svg");
+    let svg = folder.join(SVG);
     draw_on(SVGBackend::new(&svg, SIZE).into_drawing_area(), title, lines)
         .map_err(|error| anyhow!("{}: {error}", svg.display()))?;
-    let png = folder.join("plot.png");
+    let png = folder.join(PNG);
     draw_on(BitMapBackend::new(&png, SIZE).into_drawing_area(), title, lines)
         .map_err(|error| anyhow!("{}: {error}", png.display()))
 }

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use finezip_lora::Error;
 use finezip_lora::data::Dataset;
-use finezip_lora::train::{Event, Trainer, memory_bytes};
+use finezip_lora::train::{ADAPTER_FOLDER, Event, STATE_FILE, Trainer, memory_bytes};
 use finezip_models::{Checkpoint, ModelTokenizer};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::RunArguments;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::model;
 use crate::options::RunSettings;
 use crate::plot;
@@ -31,6 +31,9 @@ pub(crate) fn single(arguments: &RunArguments) -> Result<()> {
         train(&name, &arguments.model, &checkpoint, &texts, &settings, folder, Memory::Own)?;
     summary::print(&[summary])
 }
+
+/// What a run is made from.
+const CONFIG: &str = "config.json";
 
 /// Whose memory it is that the process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +89,13 @@ pub(crate) fn train(
             "measured_tokens": held_out.tokens(),
         },
     });
+    expect_own(folder)?;
     let mut trainer = Trainer::new(checkpoint, training, held_out, settings.training.clone())?;
 
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let mut metrics = Metrics::new(folder);
     let mut progress = Progress::new(name);
-    let config_path = folder.join("config.json");
+    let config_path = folder.join(CONFIG);
     let mut failure = None;
     let mut made_steps = false;
     let outcome = trainer.run(folder, &mut |event| {
@@ -123,6 +127,31 @@ pub(crate) fn train(
     };
     summary::write_json(&folder.join(summary::FILE), &summary)?;
     Ok(summary)
+}
+
+/// An error if a run in `folder` would replace what is not its own: a model's config.json, say, or
+/// an adapter without the state that it came from.
+fn expect_own(folder: &Path) -> Result<()> {
+    // What it is the state of is looked at before anything is written.
+    if folder.join(STATE_FILE).exists() {
+        return Ok(());
+    }
+    let is_of_a_run = || {
+        let config = std::fs::read(folder.join(CONFIG)).ok()?;
+        let config: Value = serde_json::from_slice(&config).ok()?;
+        Some(config.get("model_blake3").is_some() && config.get("settings").is_some())
+    };
+    let begun = is_of_a_run() == Some(true);
+    let replaced = [ADAPTER_FOLDER, summary::FILE].into_iter();
+    let of_any = [CONFIG, metrics::FILE, plot::SVG, plot::PNG].into_iter().filter(|_| !begun);
+    match replaced.chain(of_any).find(|name| folder.join(name).exists()) {
+        Some(name) => bail!(
+            "{} holds {name}, which is not of a run that can go on there (there is no {STATE_FILE}); \
+             give --out another folder, or remove it",
+            folder.display()
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Keeps an error of ours, and stops the run with one that the library knows.

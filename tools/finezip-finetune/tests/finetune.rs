@@ -351,6 +351,37 @@ fn mistakes_are_said_clearly() {
     assert!(!place.path("lost/state.safetensors").exists());
 }
 
+/// A folder that holds what a run would replace: a model, an adapter of somebody's, a run whose state
+/// is gone.
+#[test]
+fn what_is_not_of_the_run_is_not_replaced() {
+    let place = Place::new();
+    for (name, why) in [
+        ("config.json", "config.json"),
+        ("adapter/adapter_model.safetensors", "adapter"),
+        ("metrics.jsonl", "metrics.jsonl"),
+        ("plot.svg", "plot.svg"),
+        ("summary.json", "summary.json"),
+    ] {
+        let file = place.path("theirs").join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "{}").unwrap();
+        let complaint = place.bad(&run_of("theirs"));
+        assert!(complaint.contains(&format!("theirs holds {why}")), "{complaint}");
+        assert_eq!(fs::read(&file).unwrap(), b"{}");
+        fs::remove_dir_all(place.path("theirs")).unwrap();
+    }
+    place.good(&run_of("out"));
+    fs::remove_file(place.path("out/state.safetensors")).unwrap();
+    assert!(place.bad(&run_of("out")).contains("out holds adapter"));
+    // What a run leaves that was killed before its first state.
+    for name in ["adapter", "summary.json", "plot.svg", "plot.png"] {
+        let path = place.path("out").join(name);
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+    }
+    place.good(&run_of("out"));
+}
+
 /// A disk without space: the last state stays, and the complaint says why.
 #[cfg(target_os = "linux")]
 #[test]

@@ -40,4 +40,4 @@ pub use memory::memory_bytes;
 pub use optimizer::AdamWSettings;
 pub use schedule::{Decay, LearningRate};
 pub use settings::{Duration, TrainingSettings};
-pub use trainer::{Evaluation, Event, Outcome, StepReport, Trainer};
+pub use trainer::{ADAPTER_FOLDER, Evaluation, Event, Outcome, STATE_FILE, StepReport, Trainer};

@@ -20,9 +20,9 @@ use crate::random::key;
 /// Where dropped inputs are drawn from, under the seed of a run.
 const DROPOUT: u64 = 4;
 /// Name of the state's file in a run's folder.
-const STATE_FILE: &str = "state.safetensors";
+pub const STATE_FILE: &str = "state.safetensors";
 /// Name of the adapter's folder in a run's folder.
-const ADAPTER_FOLDER: &str = "adapter";
+pub const ADAPTER_FOLDER: &str = "adapter";
 
 /// What happens in a run.
 #[derive(Clone, Debug)]
