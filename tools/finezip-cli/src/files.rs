@@ -121,7 +121,7 @@ impl FileSettings {
         };
         if self.inputs.iter().any(is_input) {
             Some("is an input, and would be replaced")
-        } else if read.iter().any(|other| is_it(other)) {
+        } else if read.iter().any(|other| is_it(other) || is_within(path, other)) {
             Some("is read as well, and would be replaced")
         } else if self.inputs.iter().any(is_output) {
             Some("is an output as well; name another file")
@@ -186,6 +186,12 @@ fn place(path: &Path) -> Option<PathBuf> {
         let folder = folder_of(path).canonicalize().ok()?;
         Some(folder.join(path.file_name()?))
     })
+}
+
+/// Whether a file lies in a folder, however deep.
+fn is_within(file: &Path, folder: &Path) -> bool {
+    let places = (file.canonicalize(), folder.canonicalize());
+    file.is_file() && matches!(places, (Ok(file), Ok(folder)) if file.starts_with(&folder))
 }
 
 /// Whether two names are hard links to one file: what replaces one leaves the other as it is, what

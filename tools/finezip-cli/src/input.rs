@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::exit::{Failure, Outcome};
 use crate::files::is_as_it_was;
+use crate::output::Output;
 
 /// The argument that means stdin or stdout.
 pub(crate) const DASH: &str = "-";
@@ -57,15 +58,19 @@ impl Input {
 
     /// An error if a regular file is no longer as it was when it was opened: what was read of it
     /// may be nothing that ever was its content.
-    pub(crate) fn expect_unchanged(&self) -> Outcome {
+    pub(crate) fn expect_unchanged(&self, output: &Output) -> Outcome {
         let (Reader::File(file), Some(before)) = (&self.reader, &self.metadata) else {
             return Ok(());
         };
         let now = file.metadata()?;
         if before.is_file() && !is_as_it_was(before, &now) {
-            return Err(Failure::file(
-                "it has changed while it was read, so that no archive of it was kept; compress it again",
-            ));
+            let kept = match output.has_begun() {
+                true => "the archive in the output may be of nothing that it ever was",
+                false => "no archive of it was kept",
+            };
+            return Err(Failure::file(format!(
+                "it has changed while it was read, so that {kept}; compress it again"
+            )));
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ mod resolver;
 mod settings;
 mod statistics;
 mod store;
+mod text;
 mod units;
 
 use std::process::ExitCode;

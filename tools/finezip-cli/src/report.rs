@@ -11,6 +11,7 @@ use finezip_core::{LanguageDescriptor, Loss, Summary};
 
 use crate::exit::{Code, Failure};
 use crate::ideal::Measured;
+use crate::text::printable;
 use crate::units::grouped;
 
 /// How much is said.
@@ -30,7 +31,7 @@ impl Report {
 
     /// A line on stderr, whatever was asked for. There is nobody to tell if that fails.
     fn line(text: impl Display) {
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        let _ = writeln!(std::io::stderr().lock(), "{}", printable(&text.to_string()));
     }
 
     /// A failure; a reader that went away is not told.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use finezip_core::{
-    Components, Descriptor, Exactness, Language, LanguageDescriptor, Resolver, Result,
+    Components, Descriptor, Error, Exactness, Language, LanguageDescriptor, Resolver, Result,
 };
 
 use crate::adapters::Source;
@@ -20,8 +20,8 @@ pub(crate) struct ArchiveResolver {
 }
 
 impl ArchiveResolver {
-    /// A resolver that takes the model at `model`, if it is given, instead of looking for it, and
-    /// looks for adapters among `adapters`.
+    /// A resolver that takes the model at `model`, if it is given and the one that is needed, and
+    /// looks for others in the cache, and for adapters among `adapters`.
     pub(crate) fn new(
         workshop: Arc<Workshop>,
         model: Option<PathBuf>,
@@ -37,12 +37,20 @@ impl ArchiveResolver {
     }
 
     fn language(&self, needed: &LanguageDescriptor, stored: Option<&[u8]>) -> Result<Language> {
-        let path = || match &self.model {
-            Some(path) => Ok(path.clone()),
-            None => store::find(&needed.model.name, needed.model.fingerprint),
-        };
+        let cached = || store::find(&needed.model.name, needed.model.fingerprint);
         let adapter = Source { stored, folders: &self.adapters };
-        let language = self.workshop.described(needed, path, adapter)?;
+        let described = match &self.model {
+            Some(path) => self.workshop.described(needed, || Ok(path.clone()), adapter),
+            None => self.workshop.described(needed, cached, adapter),
+        };
+        let language = match described {
+            // It is for another of the members or archives.
+            Err(Error::Mismatch { part: "model", expected, found }) => match cached() {
+                Ok(path) => self.workshop.described(needed, || Ok(path), adapter)?,
+                Err(_) => return Err(Error::Mismatch { part: "model", expected, found }),
+            },
+            described => described?,
+        };
         self.warn_of_other_machines(needed, &language);
         // All but names and machine kinds must be what the archive says.
         let held = Components { language: Some(language.clone()), byte_coder: None }.descriptor();

@@ -37,7 +37,9 @@ pub(crate) fn run(arguments: CompressArguments) -> Outcome<Code> {
     let coding = CodingSettings::new(&arguments.coding, &arguments.short, arguments.ideal)?;
     let beside = [&arguments.statistics, &arguments.short.write_profile];
     let beside: Vec<&Path> = beside.into_iter().flatten().map(PathBuf::as_path).collect();
-    let read = [arguments.short.prime.as_deref(), model_path(&coding)];
+    let adapter = coding.language.as_ref().and_then(|language| language.adapter.as_ref());
+    let adapter = adapter.map(|adapter| adapter.folder.as_path());
+    let read = [arguments.short.prime.as_deref(), model_path(&coding), adapter];
     let read: Vec<&Path> = read.into_iter().flatten().collect();
     files.may_write(&beside, &read)?;
     if coding.product == Product::Message && files.are_joined() {
@@ -199,16 +201,17 @@ impl Job {
         let coded = self.code(&name, &mut input, &mut output);
         let summary = coded.map_err(|failure| self.breaking_off(failure, &output))?;
         let elapsed = begun.elapsed();
-        input.expect_unchanged()?;
+        input.expect_unchanged(&output)?;
         if self.verify && !self.makes_messages() {
             let decompressor =
                 Decompressor::new(self.resolver()).with_limits(self.workshop.machine.limits());
             let meter = Meter::start(&self.report, &format!("{name} (verify)"), input.length());
             verify::same_text(&decompressor, output.read_again()?, &input, &meter)?;
             // That took its time.
-            input.expect_unchanged()?;
+            input.expect_unchanged(&output)?;
         }
-        output.finish(input.metadata.as_ref(), &self.report)?;
+        let finished = output.finish(input.metadata.as_ref(), &self.report);
+        finished.map_err(|failure| self.breaking_off(failure, &output))?;
         self.report.compressed(&name, &target.to_string(), &summary, elapsed);
         let measured = ideal.as_ref().map(IdealLength::take);
         if let Some(measured) = &measured {

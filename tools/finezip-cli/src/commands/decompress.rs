@@ -48,7 +48,7 @@ fn decompress(
     let summary = if message::is_next(&mut input)? {
         message::decompress(&mut input, &mut output, profiles)?
     } else {
-        let meter = Meter::start(report, &name, text_bytes(file, report, decompressor));
+        let meter = Meter::start(report, &name, text_bytes(file, &input, report, decompressor));
         decompressor.decompress_stream(&mut input, &mut output, meter.observer())?
     };
     output.finish(input.metadata.as_ref(), report)?;

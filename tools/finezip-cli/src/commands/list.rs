@@ -15,6 +15,7 @@ use crate::args::ListArguments;
 use crate::exit::{Code, Failure, Outcome};
 use crate::input::is_stdin;
 use crate::report::Report;
+use crate::text::printable;
 use crate::units::grouped;
 
 /// Runs the command.
@@ -80,7 +81,7 @@ fn tokens_and_lanes(frame: &FrameInfo) -> Option<(u64, Option<u64>)> {
 fn to_text(file: &Path, index: &ArchiveIndex, archive_bytes: u64) -> String {
     let mut out = String::new();
     let mut line = |text: String| {
-        out.push_str(&text);
+        out.push_str(&printable(&text));
         out.push('\n');
     };
     let percent = ratio(archive_bytes, index.text_bytes())

@@ -23,7 +23,7 @@ use finezip_core::{ArchiveIndex, Decompressor};
 use crate::args::Command;
 use crate::compose::Workshop;
 use crate::exit::{Code, Failure, Outcome};
-use crate::input::{display_name, is_stdin, open_file};
+use crate::input::{Input, display_name, open_file};
 use crate::profiles::Profiles;
 use crate::report::Report;
 use crate::resolver::ArchiveResolver;
@@ -101,13 +101,16 @@ fn open_archive(path: &Path) -> Outcome<(File, Metadata)> {
 
 /// Bytes of text in an archive, for a progress bar: from its index, if a bar is drawn and the
 /// archive is a file. What is wrong with the archive is for decoding to say.
-fn text_bytes(file: &Path, report: &Report, decompressor: &Decompressor) -> Option<u64> {
-    if !report.draws() || is_stdin(file) {
+fn text_bytes(
+    file: &Path,
+    input: &Input,
+    report: &Report,
+    decompressor: &Decompressor,
+) -> Option<u64> {
+    // A named pipe that is opened again has nobody at its other end.
+    if !report.draws() || !input.is_file() {
         return None;
     }
-    let (mut source, metadata) = open_file(file).ok()?;
-    if !metadata.is_file() {
-        return None;
-    }
+    let (mut source, _) = open_file(file).ok()?;
     ArchiveIndex::read(&mut source, &decompressor.limits()).ok().map(|index| index.text_bytes())
 }

@@ -125,10 +125,11 @@ impl Output {
     }
 
     /// Lets the output appear. A file gets the permissions and times of `source`; where the file
-    /// system does not take them, the output stands all the same, and it is said.
-    pub(crate) fn finish(mut self, source: Option<&Metadata>, report: &Report) -> Outcome {
+    /// system does not take them, the output stands all the same, and it is said. Where this fails,
+    /// [`Output::has_begun`] tells whether something has appeared.
+    pub(crate) fn finish(&mut self, source: Option<&Metadata>, report: &Report) -> Outcome {
         self.flush()?;
-        match self.place {
+        match std::mem::replace(&mut self.place, Place::Nowhere) {
             Place::Nowhere | Place::Stdout | Place::Direct(_) => Ok(()),
             Place::Renamed { temporary, target, replace } => {
                 if let Err(error) = take_attributes(temporary.file(), source) {
@@ -142,6 +143,8 @@ impl Output {
             }
             Place::Copied { temporary, mut target } => {
                 let mut held = File::open(temporary.path())?;
+                // As far as is known: a copy that fails does not say how far it came.
+                self.has_begun = true;
                 match target.as_mut() {
                     Place::Direct(file) => io::copy(&mut held, file)?,
                     _ => {

@@ -122,6 +122,12 @@ fn an_adapter_is_found_again_by_its_hash_and_named_where_it_is_not() {
 #[test]
 fn an_embedded_adapter_needs_nothing_but_the_model() {
     let (sandbox, [first, _]) = with_adapters();
+    let read = "first/adapter_model.safetensors";
+    let weights = sandbox.read(read);
+    let over = ["compress", "-f", "text", "--model", "small.gguf", "--adapter", "first"];
+    let ran = sandbox.run(&[&over[..], &["--statistics", read]].concat());
+    ran.expect_code(1).expect_said(&["is read as well"]);
+    assert_eq!(sandbox.read(read), weights);
     let merged = compress(&sandbox, &["--adapter", "first"]);
     let mut sizes = Vec::new();
     for (options, ratio) in [

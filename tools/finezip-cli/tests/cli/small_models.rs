@@ -1,11 +1,13 @@
 //! Archives coded with a language model, with small seeded ones so that thousands of runs are
 //! quick: what is found again by hash, what is refused, damage.
 
+use std::fs;
+
 use finezip_models::seeded::SeededModel;
 use serde_json::Value;
 
 use crate::contents::awkward_contents;
-use crate::support::{Ran, Sandbox};
+use crate::support::{Ran, Sandbox, fixture};
 
 /// Text of the seeded vocabulary's longer tokens, in frames so short that only the model makes
 /// them small.
@@ -172,6 +174,36 @@ fn another_model_is_refused_by_its_hash() {
     sandbox.run(&["compress", "-f", "text", "--model", "./nowhere"]).expect_code(4);
     let ran = sandbox.run(&["compress", "-f", "text", "--model", "nobody-s-model"]).expect_code(2);
     ran.expect_said(&["no model nobody-s-model", "smollm2-135m, "]);
+}
+
+/// A name in an archive is anyone's: it neither steers the terminal nor begins a line.
+#[test]
+fn names_in_archives_are_shown_as_they_are() {
+    let sandbox = with_model();
+    let name = "small\u{1b}]0;gone\u{7}\nmember 7";
+    fs::rename(sandbox.path("small.gguf"), sandbox.path(&format!("{name}.gguf"))).unwrap();
+    let model = format!("./{name}.gguf");
+    sandbox.done(&["compress", "--frame-size", "24", "--model", &model, "text"]);
+    let language = &sandbox.listed("text.fz")["members"][0]["language"];
+    assert_eq!(language["model"], name);
+    let shown = String::from_utf8(sandbox.done(&["list", "text.fz"]).stdout).unwrap();
+    assert!(shown.contains("small\\u{1b}]0;gone\\u{7}\\nmember 7"), "{shown}");
+    assert!(!shown.contains(['\u{1b}', '\u{7}']) && !shown.contains("\nmember 7"), "{shown}");
+    let ran = sandbox.run(&["test", "text.fz"]).expect_code(4);
+    ran.expect_said(&["small\\u{1b}]0;gone\\u{7}\\nmember 7"]);
+}
+
+/// Archives may follow one another that need different models, of which --model names one.
+#[test]
+fn a_model_that_is_given_leaves_others_to_the_cache() {
+    let sandbox = with_model();
+    let archive = compress(&sandbox, &[]);
+    sandbox.write("other", &fixture("alice.txt")[..400]);
+    sandbox.done(&["compress", "--coder", "ac", "other"]);
+    assert!(!sandbox.listed("other.fz")["members"][0]["language"].is_null());
+    sandbox.write("both.fz", [&sandbox.read("other.fz")[..], &archive].concat());
+    sandbox.done(&["test", "both.fz", "--model", "small.gguf"]);
+    sandbox.run(&["test", "both.fz"]).expect_code(4);
 }
 
 #[test]

@@ -116,17 +116,24 @@ fn after_half_an_archive_no_other_follows_it() {
     let sandbox = Sandbox::new();
     sandbox.write("large", random_bytes(40_000, 3));
     sandbox.write("small", TEXT);
-    let script = "trap '' XFSZ; ulimit -f 24; exec \"$0\" \"$@\" >both.fz";
     let compress = ["compress", "--model", "none", "--frame-size", "1K", "-c", "large", "small"];
-    let output = std::process::Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_finezip-cli")])
-        .args(compress)
-        .current_dir(sandbox.path(""))
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("finezip-cli: large: ") && said.contains("breaks off"), "{said}");
-    assert!(!said.contains("small"), "{said}");
-    assert!(!sandbox.read("both.fz").is_empty());
+    // With --verify what is written first is a whole file, which is then copied.
+    for (limit, verify) in [("24", None), ("100", Some("--verify"))] {
+        let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" \"$@\" >>both.fz");
+        // Most of what may be written there is written already.
+        sandbox.write("both.fz", vec![0; if verify.is_some() { 20_000 } else { 0 }]);
+        let before = sandbox.read("both.fz").len();
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_finezip-cli")])
+            .args(compress.iter().copied().chain(verify))
+            .env("TMPDIR", sandbox.path(""))
+            .current_dir(sandbox.path(""))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("finezip-cli: large: ") && said.contains("breaks off"), "{said}");
+        assert!(!said.contains("small"), "{said}");
+        assert!(sandbox.read("both.fz").len() > before);
+    }
 }

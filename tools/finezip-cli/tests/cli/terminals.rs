@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::Sandbox;
@@ -128,4 +129,37 @@ fn a_bar_is_drawn_on_a_terminal_and_not_with_quiet() {
     assert!(said.contains("101.56 KiB"), "{said:?}");
     let quiet = [&compress[..], &["-q"]].concat();
     assert_eq!(run(&sandbox, &quiet, stderr, ""), (0, String::new()));
+}
+
+/// The archive's length, which a bar wants, is not looked for where that means to open the other end
+/// of a pipe once more: nobody is there any more.
+#[test]
+fn a_named_pipe_is_read_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", "a few words ".repeat(9));
+    sandbox.done(&["compress", "--model", "none", "text"]);
+    let archive = sandbox.read("text.fz");
+    let pipe = sandbox.path("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    for arguments in [&["test", "pipe"][..], &["decompress", "pipe", "-o", "out"]] {
+        let (_person, program) = terminal();
+        let mut child = sandbox
+            .command(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(program)
+            .spawn()
+            .unwrap();
+        std::fs::write(&pipe, &archive).unwrap();
+        let begun = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if begun.elapsed() > Duration::from_secs(60) {
+                child.kill().unwrap();
+                panic!("{arguments:?} waits for ever");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(child.wait().unwrap().success(), "{arguments:?}");
+    }
+    assert_eq!(sandbox.read("out"), sandbox.read("text"));
 }
