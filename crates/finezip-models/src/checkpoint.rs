@@ -79,6 +79,9 @@ enum Change {
     AddOne,
 }
 
+/// How names of biases end.
+pub(crate) const BIAS: &str = ".bias";
+
 impl Checkpoint {
     /// Opens a GGUF file, or a folder with config.json and safetensors. Weights are read when
     /// they are asked for.
@@ -117,7 +120,11 @@ impl Checkpoint {
         let config = config::from_gguf(&gguf, divisors)?;
         let mut stored = BTreeMap::new();
         for (file_name, info) in gguf.tensors() {
-            let Some(name) = names::canonical(config.architecture, file_name) else { continue };
+            let name = match names::canonical(config.architecture, file_name) {
+                Some(name) => name,
+                None if file_name.ends_with(BIAS) => file_name.to_owned(),
+                None => continue,
+            };
             let paired = config.architecture == Architecture::Llama
                 && (name.contains("self_attn.q_proj") || name.contains("self_attn.k_proj"));
             let mut columns = info.shape.iter().skip(1);
@@ -329,8 +336,18 @@ fn pick(
         }
         tensors.insert(name, tensor);
     }
-    // What is left is not computed with. A bias would change what is.
-    match stored.into_keys().find(|name| name.ends_with(".bias")) {
+    // What is left is not computed with. Of what is, a bias would change the result.
+    let is_computed = |name: &str| {
+        let of_layer = || {
+            let rest = name.strip_prefix("model.layers.").or_else(|| name.strip_prefix("blk."))?;
+            rest.split_once('.')?.0.parse::<usize>().ok()
+        };
+        of_layer().is_some_and(|layer| layer < config.layers)
+            || ["model.norm.", "lm_head.", "output.", "output_norm."]
+                .iter()
+                .any(|part| name.starts_with(part))
+    };
+    match stored.into_keys().find(|name| name.ends_with(BIAS) && is_computed(name)) {
         Some(name) => Err(Error::unsupported(file, format!("the tensor {name}"))),
         None => Ok(tensors),
     }

@@ -8,6 +8,7 @@ use finezip_core::TokenId;
 use safetensors::tensor::{Dtype, Metadata};
 use serde_json::Value;
 
+use crate::checkpoint::BIAS;
 use crate::error::{Error, Result};
 use crate::ggml_type::GgmlType;
 use crate::source::ByteSource;
@@ -164,6 +165,11 @@ fn read_header(
             Dtype::F32 => GgmlType::F32,
             Dtype::F16 => GgmlType::F16,
             Dtype::BF16 => GgmlType::BF16,
+            // A bias is not found missing.
+            other if name.starts_with("model.layers.") && name.ends_with(BIAS) => {
+                let what = format!("the tensor {name} of type {other:?}");
+                return Err(Error::unsupported(source.name(), what));
+            }
             // Buffers such as position ids; a weight of such a type is found missing later.
             _ => continue,
         };
