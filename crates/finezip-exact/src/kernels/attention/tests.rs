@@ -194,33 +194,41 @@ fn many_slots_do_not_overflow() {
     }
 }
 
-/// Around the number of slots from which on whole weights may not be summed in 32 bits, and the one
-/// from which on the sum of their low bytes may not be an `f32` exactly.
+/// Around the number of slots from which on whole weights may not be summed in 32 bits, and with sums
+/// of low bytes that are no `f32` while the whole sum is one: rounded apart, they differ from it.
 #[test]
 fn sums_at_the_bounds_of_their_numbers_are_as_defined() {
     const WIDTH: usize = 16;
+    type Case = (&'static str, fn(usize) -> f32, fn(usize) -> f32);
     // Equal scores make weights that go as the scales of values do, here in parts of the largest.
-    let weights: [(&str, fn(usize) -> f32); 3] = [
-        ("all largest", |_| 32_639.0),
-        ("low bytes of -128 and -127", |slot| {
-            if slot == 0 { 32_639.0 } else { 128.0 + (slot % 2) as f32 }
-        }),
+    let cases: [Case; 3] = [
+        ("all largest", |_| 32_639.0, |_| 1.0),
         (
-            "low bytes of 127 and 126",
-            |slot| if slot == 0 { 32_639.0 } else { 126.0 + (slot % 2) as f32 },
+            "low bytes of -128 and -127",
+            |slot| if slot == 0 { 32_639.0 } else { 128.0 + (slot % 2) as f32 },
+            |_| 1.0,
+        ),
+        // High bytes sum to little, low ones to much.
+        (
+            "opposite values",
+            |slot| if slot == 0 { 32_639.0 } else { 128.0 - (slot % 2) as f32 },
+            |slot| if slot % 2 == 0 { 1.0 } else { -1.0 },
         ),
     ];
-    for slots in [512, 513, 518, 519, 520, 1031, 1032, 1033, 1050, 2048] {
-        for (what, weight) in weights {
-            // All of one sign, so that sums are as far from zero as they can be.
+    for slots in [512, 513, 518, 519, 520, 1031, 1032, 1033, 1202, 2048] {
+        for (what, weight, sign) in cases {
             let values: Vec<f32> = (0..slots * WIDTH)
-                .map(|i| if i % WIDTH == 0 { 127.0 } else { 127.0 - (i * 7919 % 5) as f32 })
+                .map(|i| {
+                    let magnitude = if i % WIDTH == 0 { 127 } else { 127 - (i * 7919 % 5) };
+                    magnitude as f32 * sign(i / WIDTH)
+                })
                 .collect();
             let places: Vec<_> = (0..slots).map(|slot| KvSlot { lane: 0, slot }).collect();
             let rows = StridedRows::new(&values, WIDTH, 0, WIDTH);
-            let query = [0.0; WIDTH];
+            // The second head's scores differ.
+            let query = [[0.0; WIDTH], [0.01; WIDTH]].concat();
             let queries = Queries {
-                rows: StridedRows::new(&query, WIDTH, 0, WIDTH),
+                rows: StridedRows::new(&query, 2 * WIDTH, 0, 2 * WIDTH),
                 sink_rows: None,
                 scale: 1.0,
                 precision: QueryPrecision::Eight,
@@ -228,14 +236,15 @@ fn sums_at_the_bounds_of_their_numbers_are_as_defined() {
             let all = Segment { start: 0, length: slots, sink: false };
             let segments = [all, Segment::default(), Segment::default()];
             let item = AttentionItem { lane: 0, segments };
-            let seen: Vec<_> = (0..slots)
-                .map(|slot| {
-                    let mut value = quantized(&values[slot * WIDTH..][..WIDTH]);
-                    value.scale = weight(slot);
-                    (&query[..], value.clone(), value)
-                })
-                .collect();
-            let expected = defined(&seen, 1.0, QueryPrecision::Eight, WIDTH);
+            let vectors: Vec<Vector> = values.chunks(WIDTH).map(quantized).collect();
+            let mut expected = Vec::new();
+            for query in query.chunks(WIDTH) {
+                let seen = vectors.iter().enumerate().map(|(slot, key)| {
+                    (query, key.clone(), Vector { scale: weight(slot), ..key.clone() })
+                });
+                let seen: Vec<_> = seen.collect();
+                expected.extend(defined(&seen, 1.0, QueryPrecision::Eight, WIDTH));
+            }
             for isa in Isa::available() {
                 let context = Context::new(isa, 1).unwrap();
                 let mut cache = KvCache::new(1, 1, WIDTH, slots).unwrap();
@@ -243,13 +252,12 @@ fn sums_at_the_bounds_of_their_numbers_are_as_defined() {
                 for (slot, scale) in cache.scales_mut(0, 0).1[..slots].iter_mut().enumerate() {
                     *scale = weight(slot);
                 }
-                let mut out = [0.0; WIDTH];
+                let mut out = vec![0.0; 2 * WIDTH];
                 attention(&context, &cache, &[item], queries, &mut out);
-                assert_eq!(
-                    out.map(f32::to_bits)[..],
-                    expected.iter().map(|y| y.to_bits()).collect::<Vec<_>>(),
-                    "{isa}, {what}, {slots} slots"
-                );
+                for (found, expected) in out.iter().zip(&expected) {
+                    let bits = (found.to_bits(), expected.to_bits());
+                    assert_eq!(bits.0, bits.1, "{isa}, {what}, {slots} slots");
+                }
             }
         }
     }
