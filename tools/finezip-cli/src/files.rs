@@ -1,8 +1,11 @@
 //! Which files are read and written, and what is never written over.
 
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use finezip_lora::adapter::CONFIG_FILE;
 
 use crate::args::OutputArguments;
 use crate::exit::{Failure, Outcome};
@@ -121,7 +124,7 @@ impl FileSettings {
         };
         if self.inputs.iter().any(is_input) {
             Some("is an input, and would be replaced")
-        } else if read.iter().any(|other| is_it(other) || is_within(path, other)) {
+        } else if read.iter().any(|other| is_it(other) || is_part_of(path, other)) {
             Some("is read as well, and would be replaced")
         } else if self.inputs.iter().any(is_output) {
             Some("is an output as well; name another file")
@@ -188,10 +191,16 @@ fn place(path: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Whether a file lies in a folder, however deep.
-fn is_within(file: &Path, folder: &Path) -> bool {
-    let places = (file.canonicalize(), folder.canonicalize());
-    file.is_file() && matches!(places, (Ok(file), Ok(folder)) if file.starts_with(&folder))
+/// Whether a file is one of those that a model's or an adapter's folder is read for.
+fn is_part_of(file: &Path, folder: &Path) -> bool {
+    const SETTINGS: [&str; 4] =
+        ["config.json", "tokenizer.json", "model.safetensors.index.json", CONFIG_FILE];
+    let Some(place) = file.canonicalize().ok().filter(|place| place.is_file()) else {
+        return false;
+    };
+    let is_read = place.extension().is_some_and(|extension| extension == "safetensors")
+        || SETTINGS.iter().any(|name| place.file_name() == Some(OsStr::new(name)));
+    is_read && folder.canonicalize().is_ok_and(|folder| place.parent() == Some(&*folder))
 }
 
 /// Whether two names are hard links to one file: what replaces one leaves the other as it is, what

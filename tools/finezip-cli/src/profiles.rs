@@ -118,19 +118,18 @@ impl Profiles {
         Err(Failure::new(Code::Model, format!("the message needs profile {needed}: {hint}")))
     }
 
-    /// The models to try: the one that was given, then all of the catalog's that are here.
+    /// The models to try: the one that was given, else all of the catalog's that are here.
     fn models(&self) -> Outcome<Vec<(Option<&'static str>, PathBuf)>> {
-        let given = self.reading.model.iter().map(|path| (None, path.clone()));
-        let store = match store::store() {
-            Err(_) if self.reading.model.is_some() => return Ok(given.collect()),
-            store => store?,
-        };
+        if let Some(path) = &self.reading.model {
+            return Ok(vec![(None, path.clone())]);
+        }
+        let store = store::store()?;
         let here = hub::catalog().iter().filter_map(|entry| {
             // What cannot be read is no candidate; it is named when somebody asks for it.
             let path = store.locate(entry, &mut ()).ok()??;
             Some((Some(entry.name), path))
         });
-        Ok(given.chain(here).collect())
+        Ok(here.collect())
     }
 }
 

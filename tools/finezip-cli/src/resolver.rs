@@ -6,6 +6,7 @@ use std::sync::Arc;
 use finezip_core::{
     Components, Descriptor, Error, Exactness, Language, LanguageDescriptor, Resolver, Result,
 };
+use finezip_models::hub;
 
 use crate::adapters::Source;
 use crate::compose::Workshop;
@@ -45,10 +46,19 @@ impl ArchiveResolver {
         };
         let language = match described {
             // It is for another of the members or archives.
-            Err(Error::Mismatch { part: "model", expected, found }) => match cached() {
-                Ok(path) => self.workshop.described(needed, || Ok(path), adapter)?,
-                Err(_) => return Err(Error::Mismatch { part: "model", expected, found }),
-            },
+            Err(Error::Mismatch { part: "model", expected, found }) => {
+                let other = || Error::Mismatch { part: "model", expected, found };
+                let path = match cached() {
+                    Ok(path) => path,
+                    // What to do about that is said.
+                    Err(missing) if is_of_catalog(needed) => return Err(missing),
+                    Err(_) => return Err(other()),
+                };
+                match self.workshop.described(needed, || Ok(path), adapter) {
+                    Err(Error::Mismatch { .. }) => return Err(other()),
+                    described => described?,
+                }
+            }
             described => described?,
         };
         self.warn_of_other_machines(needed, &language);
@@ -86,6 +96,11 @@ impl ArchiveResolver {
             ));
         }
     }
+}
+
+/// Whether the needed model is one that can be fetched.
+fn is_of_catalog(needed: &LanguageDescriptor) -> bool {
+    hub::find_by_fingerprint(needed.model.fingerprint).is_some()
 }
 
 impl Resolver for ArchiveResolver {

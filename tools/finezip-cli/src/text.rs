@@ -19,9 +19,30 @@ pub(crate) fn printable(line: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// The same for JSON, whose strings may hold such characters: what stands for one is a JSON escape.
+pub(crate) fn printable_json(text: &str) -> String {
+    text.chars().fold(String::new(), |mut out, letter| {
+        let _ = match letter {
+            // Between values; within strings it is escaped already.
+            '\n' => write!(out, "{letter}"),
+            _ if letter.is_control() => write!(out, "\\u{:04x}", u32::from(letter)),
+            _ => write!(out, "{letter}"),
+        };
+        out
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_stays_what_it_was() {
+        let value = serde_json::json!({"a": "b\u{9b}2J\u{7f}\n\u{1b} é"});
+        let text = printable_json(&format!("{value:#}"));
+        assert!(!text.replace('\n', "").contains(char::is_control), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 
     #[test]
     fn what_steers_a_terminal_is_escaped() {

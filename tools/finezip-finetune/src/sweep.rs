@@ -5,7 +5,7 @@
 //! the same command goes on with a sweep as well.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -81,6 +81,7 @@ pub(crate) fn run(arguments: &SweepArguments) -> Result<()> {
         toml::from_str(&text).with_context(|| arguments.file.display().to_string())?;
     let runs = runs(&file).with_context(|| arguments.file.display().to_string())?;
     let texts = texts::gather(&file.data, &file.held_out, file.held_out_share, &file.out)?;
+    expect_own(&file.out)?;
     let results = make(&file, &runs, &texts, arguments.offline);
     let mut summaries = Vec::new();
     let mut failures = Vec::new();
@@ -98,6 +99,16 @@ pub(crate) fn run(arguments: &SweepArguments) -> Result<()> {
     match failures.is_empty() {
         true => Ok(()),
         false => Err(anyhow!("{}", failures.join("\n"))),
+    }
+}
+
+/// An error if the table of summaries would replace what is none: a run's own, say.
+fn expect_own(folder: &Path) -> Result<()> {
+    let path = folder.join(summary::FILE);
+    let Ok(held) = std::fs::read(&path) else { return Ok(()) };
+    match serde_json::from_slice(&held) {
+        Ok(serde_json::Value::Array(_)) => Ok(()),
+        _ => bail!("{} is not of a sweep; give `out` another folder", path.display()),
     }
 }
 

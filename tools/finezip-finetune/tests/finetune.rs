@@ -374,6 +374,10 @@ fn what_is_not_of_the_run_is_not_replaced() {
     place.good(&run_of("out"));
     fs::remove_file(place.path("out/state.safetensors")).unwrap();
     assert!(place.bad(&run_of("out")).contains("out holds adapter"));
+    // A sweep's table is none of a run's files.
+    let sweep = "out = \"out\"\nmodels = [\"first.gguf\"]\ndata = [\"text\"]\n[settings]\nlength = 48\nsteps = 1\n";
+    fs::write(place.path("sweep.toml"), sweep).unwrap();
+    assert!(place.bad(&["sweep", "sweep.toml"]).contains("summary.json is not of a sweep"));
     // What a run leaves that was killed before its first state.
     for name in ["adapter", "summary.json", "plot.svg", "plot.png"] {
         let path = place.path("out").join(name);

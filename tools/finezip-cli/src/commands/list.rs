@@ -15,7 +15,7 @@ use crate::args::ListArguments;
 use crate::exit::{Code, Failure, Outcome};
 use crate::input::is_stdin;
 use crate::report::Report;
-use crate::text::printable;
+use crate::text::{printable, printable_json};
 use crate::units::grouped;
 
 /// Runs the command.
@@ -31,7 +31,8 @@ pub(crate) fn run(arguments: ListArguments) -> Outcome<Code> {
         Ok(io::stdout().lock().write_all(to_text(file, &index, archive_bytes).as_bytes())?)
     });
     if arguments.json {
-        writeln!(io::stdout().lock(), "{:#}", Value::Array(listed))?;
+        let text = format!("{:#}", Value::Array(listed));
+        writeln!(io::stdout().lock(), "{}", printable_json(&text))?;
     }
     Ok(code)
 }
