@@ -81,10 +81,10 @@ impl ExactModel {
             .filter(|_| precision != Precision::F32)
             .map(|folder| CacheFile::new(&folder, &key));
         let cached = cache.as_ref().and_then(|cache| cache.read(&config, precision));
-        let (mut weights, cache_use) = match (cached, cache) {
+        let (weights, cache_use) = match (cached, cache) {
             (Some(weights), _) => (weights, CacheUse::Read),
             (None, cache) => {
-                let weights = fold::fold(checkpoint, adapter, precision, &context)?;
+                let mut weights = fold::fold(checkpoint, adapter, precision, &context)?;
                 // What was written to the file meanwhile would go by the name of what was there
                 // before: no other machine could read the archives, and the cache would keep it.
                 checkpoint.check_unchanged()?;
@@ -93,10 +93,10 @@ impl ExactModel {
                     Some(Ok(())) => CacheUse::Written,
                     Some(Err(error)) => CacheUse::NotWritten(error.to_string()),
                 };
+                weights.gather();
                 (weights, cache_use)
             }
         };
-        weights.gather();
         let identity = ModelIdentity {
             name: options.name.unwrap_or_else(|| checkpoint.name().to_owned()),
             fingerprint,

@@ -2,7 +2,7 @@
 //!
 //! Norm gains are empty where they have been folded into the next matrix.
 
-use crate::kernels::{F32Weights, Int4Weights, Int8Weights};
+use crate::kernels::{AlignedBytes, F32Weights, Int4Weights, Int8Weights};
 
 /// The matrix of a linear layer, `[channels][depth]`.
 #[derive(Clone, Debug)]
@@ -31,8 +31,8 @@ impl Linear {
 pub(crate) enum Embedding {
     /// 16-bit integers `[vocab][hidden]` with one scale a row: value times scale.
     Int16 {
-        /// The integers.
-        values: Vec<i16>,
+        /// The integers, little-endian.
+        values: AlignedBytes,
         /// One scale a row.
         scales: Vec<f32>,
     },
@@ -58,8 +58,9 @@ impl Weights {
         let range = token * row.len()..(token + 1) * row.len();
         match (&self.embedding, &self.head) {
             (Embedding::Int16 { values, scales }, _) => {
-                for (out, &value) in row.iter_mut().zip(&values[range]) {
-                    *out = f32::from(value) * scales[token];
+                let (values, _) = values[2 * range.start..2 * range.end].as_chunks();
+                for (out, &value) in row.iter_mut().zip(values) {
+                    *out = f32::from(i16::from_le_bytes(value)) * scales[token];
                 }
             }
             (Embedding::Int4 { weights, scale }, _) => {

@@ -2,7 +2,8 @@
 //! for a decompressor. Models stay open, so that `--verify` and further files find them again.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{panic, thread};
 
 use finezip_coder::Threads;
 use finezip_core::{
@@ -41,10 +42,21 @@ struct OpenModel {
 pub(crate) struct Base {
     /// The weights.
     pub(crate) checkpoint: Checkpoint,
-    /// The tokenizer.
-    pub(crate) tokenizer: Arc<dyn Tokenizer>,
+    /// The tokenizer, when it has been asked for.
+    tokenizer: OnceLock<Arc<dyn Tokenizer>>,
     /// What archives call it.
     name: String,
+}
+
+impl Base {
+    /// The tokenizer.
+    pub(crate) fn tokenizer(&self) -> Outcome<&Arc<dyn Tokenizer>> {
+        if let Some(made) = self.tokenizer.get() {
+            return Ok(made);
+        }
+        let made = open_tokenizer(&self.checkpoint)?;
+        Ok(self.tokenizer.get_or_init(|| made))
+    }
 }
 
 /// Makes compressors, and finds again the parts that archives name.
@@ -126,8 +138,7 @@ impl Workshop {
         };
         let checkpoint = open_checkpoint(&path)?;
         let name = known_as.unwrap_or(checkpoint.name()).to_owned();
-        let tokenizer = open_tokenizer(&checkpoint)?;
-        Ok(Base { checkpoint, tokenizer, name })
+        Ok(Base { checkpoint, tokenizer: OnceLock::new(), name })
     }
 
     /// The language of the settings on this model.
@@ -137,9 +148,10 @@ impl Workshop {
         base: &Base,
         merged: Option<&Merged>,
     ) -> Outcome<Language> {
-        let Base { checkpoint, tokenizer, name } = base;
-        let tokenizer = tokenizer.clone();
-        let model = engines::open(checkpoint, name, merged, settings.engine, self.machine)?;
+        let Base { checkpoint, name, .. } = base;
+        let open = || engines::open(checkpoint, name, merged, settings.engine, self.machine);
+        let (model, tokenizer) = self.beside_each_other(open, || base.tokenizer());
+        let (model, tokenizer) = (model?, Arc::clone(tokenizer?));
         let OpenModel { model, tokenizer } = self.keep(OpenModel { model, tokenizer }, merged);
         let model = primed(model, &tokenizer, settings.prime.as_deref().unwrap_or_default())?;
         let schedule = self.schedule(settings, model.as_ref())?;
@@ -215,16 +227,39 @@ impl Workshop {
             message: error.to_string(),
         };
         let checkpoint = Checkpoint::open(path).map_err(read)?;
-        let found = checkpoint.fingerprint().map_err(read)?;
-        if found != needed.model.fingerprint {
-            return Err(other_model(needed, path, found));
+        let open = || -> Result<_> {
+            let found = checkpoint.fingerprint().map_err(read)?;
+            if found != needed.model.fingerprint {
+                return Err(other_model(needed, path, found));
+            }
+            let find = |hash| adapter.find(hash, &checkpoint);
+            let merged = needed.model.adapter.map(find).transpose()?;
+            let engine = &needed.model.engine;
+            let model =
+                engines::open_recorded(&checkpoint, name, merged.as_ref(), engine, self.machine)?;
+            Ok((model, merged))
+        };
+        let tokenizer = || ModelTokenizer::from_checkpoint(&checkpoint).map_err(read);
+        let (opened, tokenizer) = self.beside_each_other(open, tokenizer);
+        let (model, merged) = opened?;
+        let tokenizer = Arc::new(tokenizer?);
+        Ok(self.keep(OpenModel { model, tokenizer }, merged.as_ref()))
+    }
+
+    /// What both give: at the same time, where there are threads for it.
+    fn beside_each_other<A, B: Send>(
+        &self,
+        one: impl FnOnce() -> A,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        if self.machine.threads == 1 {
+            return (one(), other());
         }
-        let tokenizer = ModelTokenizer::from_checkpoint(&checkpoint).map_err(read)?;
-        let find = |hash| adapter.find(hash, &checkpoint);
-        let merged = needed.model.adapter.map(find).transpose()?;
-        let (merged, engine) = (merged.as_ref(), &needed.model.engine);
-        let model = engines::open_recorded(&checkpoint, name, merged, engine, self.machine)?;
-        Ok(self.keep(OpenModel { model, tokenizer: Arc::new(tokenizer) }, merged))
+        thread::scope(|scope| {
+            let other = scope.spawn(other);
+            let one = one();
+            (one, other.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked)))
+        })
     }
 
     /// Keeps a model for other files and archives, unless its adapter is that of one archive.

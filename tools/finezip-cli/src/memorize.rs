@@ -140,7 +140,7 @@ impl Memorizer<'_> {
             }
             Ok(())
         };
-        let (checkpoint, tokenizer) = (&self.base.checkpoint, self.base.tokenizer.as_ref());
+        let (checkpoint, tokenizer) = (&self.base.checkpoint, self.base.tokenizer()?.as_ref());
         let learned = memorize(checkpoint, tokenizer, text, memorizing, folder.path(), &mut hear);
         gained(learned)
     }

@@ -1,21 +1,25 @@
 //! The content of a file: the weights' arrays in a fixed order, little-endian, whose sizes follow
 //! from the configuration, behind a header with the length and an XXH3 checksum: what is damaged or
 //! cut short is folded again.
+//!
+//! Matrices come first, in the order of a step, as they lie in memory: they are read to where they
+//! stay.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::vec;
 
 use finezip_core::Fingerprint;
 use finezip_models::ModelConfig;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::fold;
-use crate::kernels::{Int4Weights, Int8Weights};
+use crate::kernels::{AlignedBytes, Int4Weights, Int8Weights};
 use crate::options::Precision;
 use crate::weights::{Embedding, LayerWeights, Linear, Weights};
 
 /// Version of the layout.
-pub(super) const LAYOUT_VERSION: u32 = 1;
+pub(super) const LAYOUT_VERSION: u32 = 2;
 
 /// Starts every file.
 const MAGIC: &[u8; 8] = b"FZWEIGHT";
@@ -25,6 +29,8 @@ const KNOWN_BYTES: usize = 8 + 32 + 8;
 const HEADER_BYTES: usize = KNOWN_BYTES + 8;
 /// Values that are turned into bytes at a time.
 const CHUNK: usize = 1 << 14;
+/// Bytes that are read at a time, to be summed up while they are in a cache.
+const READ_BYTES: usize = 1 << 18;
 
 /// The weights, if a file has this key and is whole.
 pub(super) fn read(
@@ -39,8 +45,10 @@ pub(super) fn read(
     if found[..KNOWN_BYTES] != header(key, length, 0)[..KNOWN_BYTES] {
         return None;
     }
-    let mut reader = Reader { file, hasher: Xxh3::new(), bytes: Vec::new(), left: length };
-    let weights = reader.weights(config, precision)?;
+    let mut reader = Reader { file, hasher: Xxh3::new(), left: length };
+    let matrices = reader.matrices(&matrix_bytes(config, precision)?)?;
+    let matrices = matrices.into_iter();
+    let weights = Parts { reader: &mut reader, matrices, precision }.weights(config)?;
     let whole = reader.left == 0 && found == header(key, length, reader.hasher.digest());
     whole.then_some(weights)
 }
@@ -82,49 +90,46 @@ struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     fn weights(&mut self, weights: &Weights) -> io::Result<()> {
-        match &weights.embedding {
-            Embedding::Int16 { values, scales } => {
-                self.array(values, |value| value.to_le_bytes())?;
-                self.floats(scales)?;
+        for linear in weights.layers.iter().flat_map(linears).chain([&weights.head]) {
+            match linear {
+                Linear::Int8(weights) => self.bytes(weights.packed())?,
+                Linear::Int4(weights) => self.bytes(weights.packed())?,
+                Linear::F32(_) => return Err(not_kept()),
             }
+        }
+        match &weights.embedding {
+            Embedding::Int16 { values, .. } => self.bytes(values)?,
             Embedding::Int4 { weights, .. } => self.bytes(weights.packed())?,
             Embedding::Head { .. } => {}
-            Embedding::F32(values) => self.floats(values)?,
+            Embedding::F32(_) => return Err(not_kept()),
         }
         for layer in &weights.layers {
             for vector in vectors(layer) {
                 self.floats(vector)?;
             }
-            for linear in [&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down] {
-                self.linear(linear)?;
+            for linear in linears(layer) {
+                self.scales(linear)?;
             }
         }
         self.floats(&weights.final_gain)?;
-        self.linear(&weights.head)
+        self.scales(&weights.head)?;
+        match &weights.embedding {
+            Embedding::Int16 { scales, .. } => self.floats(scales),
+            _ => Ok(()),
+        }
     }
 
-    fn linear(&mut self, linear: &Linear) -> io::Result<()> {
+    /// The scales of a matrix that are not among its bytes.
+    fn scales(&mut self, linear: &Linear) -> io::Result<()> {
         match linear {
-            Linear::Int8(weights) => {
-                self.floats(weights.scales())?;
-                self.bytes(weights.packed())
-            }
-            Linear::Int4(weights) => self.bytes(weights.packed()),
-            Linear::F32(_) => Err(io::Error::other("f32 weights are not kept")),
+            Linear::Int8(weights) => self.floats(weights.scales()),
+            _ => Ok(()),
         }
     }
 
     fn floats(&mut self, values: &[f32]) -> io::Result<()> {
-        self.array(values, |value| value.to_le_bytes())
-    }
-
-    fn array<T: Copy, const N: usize>(
-        &mut self,
-        values: &[T],
-        to_bytes: impl Fn(T) -> [u8; N],
-    ) -> io::Result<()> {
         for values in values.chunks(CHUNK) {
-            let bytes: Vec<[u8; N]> = values.iter().map(|&value| to_bytes(value)).collect();
+            let bytes: Vec<[u8; 4]> = values.iter().map(|value| value.to_le_bytes()).collect();
             self.bytes(bytes.as_flattened())?;
         }
         Ok(())
@@ -137,96 +142,145 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// Bytes of each matrix, in the order of the file; none where they are more than can be counted.
+fn matrix_bytes(config: &ModelConfig, precision: Precision) -> Option<Vec<usize>> {
+    let packed_bytes = match precision {
+        Precision::Int8 => Int8Weights::packed_bytes,
+        Precision::Int4 => Int4Weights::packed_bytes,
+        Precision::F32 => return None,
+    };
+    let (vocab, hidden) = (config.vocab_size, config.hidden_size);
+    let (query, key) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+    let layer = [
+        packed_bytes(query + 2 * key, hidden),
+        packed_bytes(hidden, query),
+        packed_bytes(2 * config.feed_forward, hidden),
+        packed_bytes(hidden, config.feed_forward),
+    ];
+    let mut bytes = layer.repeat(config.layers);
+    bytes.push(packed_bytes(vocab, hidden));
+    match precision {
+        Precision::Int8 => bytes.push(vocab.checked_mul(2 * hidden)?),
+        Precision::Int4 if !config.tied_embeddings => bytes.push(packed_bytes(vocab, hidden)),
+        _ => {}
+    }
+    Some(bytes)
+}
+
 /// Reads arrays of known sizes and sums them up; none where the file ends too soon.
 struct Reader<R> {
     file: R,
     hasher: Xxh3,
-    bytes: Vec<u8>,
     left: u64,
 }
 
 impl<R: Read> Reader<R> {
-    fn weights(&mut self, config: &ModelConfig, precision: Precision) -> Option<Weights> {
+    /// The next matrices, of these bytes each, in one piece of memory.
+    fn matrices(&mut self, bytes: &[usize]) -> Option<Vec<AlignedBytes>> {
+        // No more is set aside than the file has.
+        let all = bytes.iter().try_fold(0u64, |sum, &bytes| sum.checked_add(bytes as u64))?;
+        self.left.checked_sub(all)?;
+        AlignedBytes::filled_together(bytes, |matrix| self.read(matrix).ok_or(())).ok()
+    }
+
+    fn floats(&mut self, count: usize) -> Option<Vec<f32>> {
+        let length = count.checked_mul(size_of::<f32>())?;
+        self.left.checked_sub(length as u64)?;
+        let mut bytes = vec![0; length];
+        self.read(&mut bytes)?;
+        Some(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> Option<()> {
+        self.left = self.left.checked_sub(bytes.len() as u64)?;
+        for bytes in bytes.chunks_mut(READ_BYTES) {
+            self.file.read_exact(bytes).ok()?;
+            self.hasher.update(bytes);
+        }
+        Some(())
+    }
+}
+
+/// Weights of matrices that are read and of the vectors that follow them.
+struct Parts<'a, R> {
+    reader: &'a mut Reader<R>,
+    matrices: vec::IntoIter<AlignedBytes>,
+    precision: Precision,
+}
+
+impl<R: Read> Parts<'_, R> {
+    fn weights(&mut self, config: &ModelConfig) -> Option<Weights> {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
+        let layers = (0..config.layers).map(|_| self.layer(config)).collect::<Option<_>>()?;
+        let final_gain = self.gain(config)?;
+        let head = self.linear(vocab, hidden)?;
         let scale = config.embedding_scale;
-        let embedding = match precision {
+        let embedding = match self.precision {
             Precision::Int8 => {
-                let values = self.array(vocab.checked_mul(hidden)?, i16::from_le_bytes)?;
-                Embedding::Int16 { values, scales: self.floats(vocab)? }
+                let values = self.matrices.next()?;
+                Embedding::Int16 { values, scales: self.reader.floats(vocab)? }
             }
             Precision::Int4 if config.tied_embeddings => Embedding::Head { scale },
             Precision::Int4 => Embedding::Int4 { weights: self.blocks(vocab, hidden)?, scale },
             Precision::F32 => return None,
         };
-        let layers =
-            (0..config.layers).map(|_| self.layer(config, precision)).collect::<Option<_>>()?;
-        let final_gain = self.floats(gain_size(precision, config))?;
-        let head = self.linear(precision, vocab, hidden)?;
         Some(Weights { embedding, layers, final_gain, head })
     }
 
-    fn layer(&mut self, config: &ModelConfig, precision: Precision) -> Option<LayerWeights> {
+    fn layer(&mut self, config: &ModelConfig) -> Option<LayerWeights> {
         let (hidden, head) = (config.hidden_size, config.head_dim);
         let (query, key) = (config.heads * head, config.kv_heads * head);
         let present = |present: bool, size: usize| if present { size } else { 0 };
         let post = fold::has_post_norms(config);
-        let attention_gain = self.floats(gain_size(precision, config))?;
-        let qkv_bias = self.floats(present(config.attention_bias, query + 2 * key))?;
-        let query_gain = self.floats(present(config.query_key_norm, head))?;
-        let key_gain = self.floats(present(config.query_key_norm, head))?;
-        let post_attention_gain = self.floats(present(post, hidden))?;
-        let feed_forward_gain = self.floats(gain_size(precision, config))?;
-        let post_feed_forward_gain = self.floats(present(post, hidden))?;
+        let attention_gain = self.gain(config)?;
+        let qkv_bias = self.reader.floats(present(config.attention_bias, query + 2 * key))?;
+        let query_gain = self.reader.floats(present(config.query_key_norm, head))?;
+        let key_gain = self.reader.floats(present(config.query_key_norm, head))?;
+        let post_attention_gain = self.reader.floats(present(post, hidden))?;
+        let feed_forward_gain = self.gain(config)?;
+        let post_feed_forward_gain = self.reader.floats(present(post, hidden))?;
         Some(LayerWeights {
             attention_gain,
-            qkv: self.linear(precision, query + 2 * key, hidden)?,
+            qkv: self.linear(query + 2 * key, hidden)?,
             qkv_bias,
             query_gain,
             key_gain,
-            attention_output: self.linear(precision, hidden, query)?,
+            attention_output: self.linear(hidden, query)?,
             post_attention_gain,
             feed_forward_gain,
-            gate_up: self.linear(precision, 2 * config.feed_forward, hidden)?,
-            down: self.linear(precision, hidden, config.feed_forward)?,
+            gate_up: self.linear(2 * config.feed_forward, hidden)?,
+            down: self.linear(hidden, config.feed_forward)?,
             post_feed_forward_gain,
         })
     }
 
-    fn linear(&mut self, precision: Precision, channels: usize, depth: usize) -> Option<Linear> {
-        if precision == Precision::Int4 {
+    /// The gain of a norm before a product: none where it is folded.
+    fn gain(&mut self, config: &ModelConfig) -> Option<Vec<f32>> {
+        let folded = self.precision == Precision::Int8 && !fold::has_post_norms(config);
+        self.reader.floats(if folded { 0 } else { config.hidden_size })
+    }
+
+    fn linear(&mut self, channels: usize, depth: usize) -> Option<Linear> {
+        if self.precision == Precision::Int4 {
             return self.blocks(channels, depth).map(Linear::Int4);
         }
-        let scales = self.floats(channels)?;
-        self.next(Int8Weights::packed_bytes(channels, depth))?;
-        Int8Weights::from_parts(channels, depth, &self.bytes, &scales).ok().map(Linear::Int8)
+        let scales = self.reader.floats(channels)?;
+        let packed = self.matrices.next()?;
+        Int8Weights::from_parts(channels, depth, packed, scales).ok().map(Linear::Int8)
     }
 
     fn blocks(&mut self, channels: usize, depth: usize) -> Option<Int4Weights> {
-        self.next(Int4Weights::packed_bytes(channels, depth))?;
-        Int4Weights::from_parts(channels, depth, &self.bytes).ok()
+        Int4Weights::from_parts(channels, depth, self.matrices.next()?).ok()
     }
+}
 
-    fn floats(&mut self, count: usize) -> Option<Vec<f32>> {
-        self.array(count, f32::from_le_bytes)
-    }
+/// The matrices of a layer, in the order of a step.
+fn linears(layer: &LayerWeights) -> [&Linear; 4] {
+    [&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down]
+}
 
-    fn array<T, const N: usize>(
-        &mut self,
-        count: usize,
-        from_bytes: impl Fn([u8; N]) -> T,
-    ) -> Option<Vec<T>> {
-        self.next(count.checked_mul(N)?)?;
-        Some(self.bytes.as_chunks().0.iter().map(|&bytes| from_bytes(bytes)).collect())
-    }
-
-    /// Reads the next bytes into `self.bytes`; no more is set aside than the file still has.
-    fn next(&mut self, count: usize) -> Option<()> {
-        self.left = self.left.checked_sub(count as u64)?;
-        self.bytes.resize(count, 0);
-        self.file.read_exact(&mut self.bytes).ok()?;
-        self.hasher.update(&self.bytes);
-        Some(())
-    }
+fn not_kept() -> io::Error {
+    io::Error::other("f32 weights are not kept")
 }
 
 /// The vectors of a layer, in the order of the file.
@@ -240,10 +294,4 @@ fn vectors(layer: &LayerWeights) -> [&[f32]; 7] {
         &layer.feed_forward_gain,
         &layer.post_feed_forward_gain,
     ]
-}
-
-/// Size of the gain of a norm before a product: none where it is folded.
-fn gain_size(precision: Precision, config: &ModelConfig) -> usize {
-    let folded = precision == Precision::Int8 && !fold::has_post_norms(config);
-    if folded { 0 } else { config.hidden_size }
 }

@@ -24,7 +24,7 @@ use super::rotation::Rotation;
 use super::tensors::Tensors;
 use crate::error::{Error, Result};
 use crate::kernels::quantize::{ROUNDING, largest_magnitude};
-use crate::kernels::{Context, Int8Weights, QuantizedRows};
+use crate::kernels::{AlignedBytes, Context, Int8Weights, QuantizedRows};
 use crate::weights::{Embedding, LayerWeights, Linear, Weights};
 
 /// Rows that are quantized together, to bound the memory beside the matrix.
@@ -180,7 +180,7 @@ fn quantize(
 /// Rows with one scale each: `scale = a / 32767`, `q = round(x * (32767 / a))`, half to even, for
 /// a row whose largest magnitude is `a`; a row of zeros has the scale 0.
 fn int16_rows(rows: &[f32], width: usize) -> Result<Embedding> {
-    let mut values = Vec::with_capacity(rows.len());
+    let mut values: Vec<[u8; 2]> = Vec::with_capacity(rows.len());
     let mut scales = Vec::with_capacity(rows.len() / width);
     for (number, row) in rows.chunks_exact(width).enumerate() {
         let Some(maximum) = largest_magnitude(row) else {
@@ -188,14 +188,15 @@ fn int16_rows(rows: &[f32], width: usize) -> Result<Embedding> {
         };
         if maximum < f32::MIN_POSITIVE * INT16_MAXIMUM {
             scales.push(0.0);
-            values.resize(values.len() + width, 0);
+            values.resize(values.len() + width, [0; 2]);
             continue;
         }
         scales.push(maximum / INT16_MAXIMUM);
         let inverse = INT16_MAXIMUM / maximum;
-        values.extend(row.iter().map(|value| ((value * inverse + ROUNDING) - ROUNDING) as i16));
+        let round = |value: &f32| ((value * inverse + ROUNDING) - ROUNDING) as i16;
+        values.extend(row.iter().map(|value| round(value).to_le_bytes()));
     }
-    Ok(Embedding::Int16 { values, scales })
+    Ok(Embedding::Int16 { values: AlignedBytes::copy_of(values.as_flattened()), scales })
 }
 
 #[cfg(test)]
@@ -208,8 +209,8 @@ mod tests {
         let Embedding::Int16 { values, scales } = int16_rows(&rows, 64).unwrap() else {
             panic!("int16")
         };
-        for (value, expected) in values.iter().zip(&rows) {
-            let value = f32::from(*value) * scales[0];
+        for (value, expected) in values.as_chunks().0.iter().zip(&rows) {
+            let value = f32::from(i16::from_le_bytes(*value)) * scales[0];
             assert!((value - expected).abs() <= 0.013 * 43.0 / 32767.0);
         }
         assert_eq!(scales[1], 0.0);

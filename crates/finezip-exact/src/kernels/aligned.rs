@@ -19,7 +19,7 @@ struct Line([u8; LINE]);
 /// A growable buffer of bytes whose first byte is aligned to [`LINE`]. A copy shares memory until
 /// one of the two is written.
 #[derive(Clone, Default)]
-pub(super) struct AlignedBytes {
+pub(crate) struct AlignedBytes {
     memory: Arc<Vec<Line>>,
     /// The line of `memory` at which this buffer starts; `length` bytes from there are within it.
     first: usize,
@@ -44,7 +44,7 @@ impl AlignedBytes {
     }
 
     /// A copy.
-    pub(super) fn copy_of(bytes: &[u8]) -> Self {
+    pub(crate) fn copy_of(bytes: &[u8]) -> Self {
         let mut copy = Self::filled(bytes.len(), 0);
         copy.copy_from_slice(bytes);
         copy
@@ -71,6 +71,28 @@ impl AlignedBytes {
         for (buffer, (first, length)) in buffers.iter_mut().zip(places) {
             **buffer = Self { memory: Arc::clone(&memory), first, length };
         }
+    }
+
+    /// Buffers of these lengths in one piece of memory, one after the other. `fill` writes each of
+    /// them, in order.
+    ///
+    /// # Errors
+    /// The first of `fill`.
+    pub(crate) fn filled_together<E>(
+        lengths: &[usize],
+        mut fill: impl FnMut(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Vec<Self>, E> {
+        let count = lengths.iter().map(|length| length.div_ceil(LINE)).sum();
+        let mut memory = Self { memory: Arc::new(lines_for(count)), first: 0, length: 0 };
+        let mut starts = Vec::with_capacity(lengths.len());
+        for &length in lengths {
+            let start = memory.length;
+            memory.resize(start + length.next_multiple_of(LINE));
+            fill(&mut memory[start..start + length])?;
+            starts.push(start / LINE);
+        }
+        let part = |(first, &length)| Self { memory: Arc::clone(&memory.memory), first, length };
+        Ok(starts.into_iter().zip(lengths).map(part).collect())
     }
 
     /// Makes it `length` bytes long; new lines are zero, old ones stay as they are to their end.
@@ -171,6 +193,30 @@ mod tests {
             assert_eq!(&aligned[..length], &bytes[..]);
             assert_eq!(aligned.len(), length + 70);
         }
+    }
+
+    #[test]
+    fn buffers_filled_together_keep_their_bytes_and_stay_apart() {
+        let lengths = [3, 0, 64, 100];
+        let mut seen = Vec::new();
+        let filled = AlignedBytes::filled_together(&lengths, |bytes| {
+            assert!(bytes.iter().all(|&byte| byte == 0));
+            seen.push(bytes.len());
+            bytes.fill(bytes.len() as u8);
+            Ok::<(), ()>(())
+        });
+        let mut buffers = filled.unwrap();
+        assert_eq!(seen, lengths);
+        buffers[2].fill(7);
+        for (buffer, (length, value)) in buffers.iter().zip([(3, 3), (0, 0), (64, 7), (100, 100)]) {
+            assert_eq!(**buffer, vec![value; length][..]);
+            assert_eq!(buffer.as_ptr() as usize % LINE, 0);
+        }
+        let refused = AlignedBytes::filled_together(&[1, 2, 3], |bytes| match bytes.len() {
+            2 => Err("the second"),
+            _ => Ok(()),
+        });
+        assert_eq!(refused.unwrap_err(), "the second");
     }
 
     #[test]

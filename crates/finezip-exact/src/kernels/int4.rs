@@ -210,11 +210,15 @@ impl Int4Weights {
     ///
     /// # Errors
     /// If the length does not fit, or the depth is no multiple of 32 or over 2^17.
-    pub fn from_parts(channels: usize, depth: usize, packed: &[u8]) -> Result<Self, KernelError> {
+    pub(crate) fn from_parts(
+        channels: usize,
+        depth: usize,
+        packed: AlignedBytes,
+    ) -> Result<Self, KernelError> {
         check_depth(depth)?;
         expect_at_most("channels of weights", usize::MAX - PANEL, channels)?;
         expect_length("packed weights", Self::packed_bytes(channels, depth), packed.len())?;
-        Ok(Self { channels, depth, packed: AlignedBytes::copy_of(packed) })
+        Ok(Self { channels, depth, packed })
     }
 
     /// Moves the bytes of several matrices into one piece of memory, as
@@ -382,7 +386,8 @@ mod tests {
         let scales: Vec<u16> = (0..channels * blocks).map(|i| half(i + 7)).collect();
         let minima: Vec<u16> = (0..channels * blocks).map(|i| half(i + 11)).collect();
         let weights = Int4Weights::pack(channels, depth, values, &scales, &minima).unwrap();
-        let again = Int4Weights::from_parts(channels, depth, weights.packed()).unwrap();
+        let packed = AlignedBytes::copy_of(weights.packed());
+        let again = Int4Weights::from_parts(channels, depth, packed).unwrap();
         let before: Vec<f32> = (0..rows * channels).map(|i| random(i) as f32).collect();
         let mut written = vec![f32::NAN; depth];
         for channel in 0..channels {
@@ -492,8 +497,10 @@ mod tests {
         assert!(Int4Weights::pack(1, 33, &[0; 33], &[0], &[0]).is_err());
         assert!(Int4Weights::pack(1, 32, &[16; 32], &[0], &[0]).is_err());
         assert!(Int4Weights::pack(1, 32, &[1; 32], &[0; 2], &[0]).is_err());
-        assert!(Int4Weights::from_parts(1, 32, &[0; 319]).is_err());
-        assert!(Int4Weights::from_parts(usize::MAX, 32, &[]).is_err());
+        let from_zeros =
+            |channels, count| Int4Weights::from_parts(channels, 32, AlignedBytes::filled(count, 0));
+        assert!(from_zeros(1, 320).is_ok() && from_zeros(1, 319).is_err());
+        assert!(from_zeros(usize::MAX, 0).is_err());
         assert!(
             QuantizedBlocks::new()
                 .quantize(&Context::new(Isa::scalar(), 1).unwrap(), &[0.0; 31], 1, 31)

@@ -90,18 +90,17 @@ impl Int8Weights {
     ///
     /// # Errors
     /// If the lengths do not fit, or the depth is over 2^17.
-    pub fn from_parts(
+    pub(crate) fn from_parts(
         channels: usize,
         depth: usize,
-        packed: &[u8],
-        scales: &[f32],
+        packed: AlignedBytes,
+        scales: Vec<f32>,
     ) -> Result<Self, KernelError> {
         expect_at_most("depth of weights", MAX_DEPTH, depth)?;
         expect_at_most("channels of weights", usize::MAX - PANEL, channels)?;
         expect_length("packed weights", Self::packed_bytes(channels, depth), packed.len())?;
         expect_length("scales of weights", channels, scales.len())?;
-        let packed = AlignedBytes::copy_of(packed);
-        Ok(Self { channels, depth, scales: scales.to_vec(), packed })
+        Ok(Self { channels, depth, scales, packed })
     }
 
     /// Moves the bytes of several matrices into one piece of memory, in the order in which they
@@ -457,11 +456,15 @@ mod tests {
     #[test]
     fn parts_that_do_not_fit_are_refused() {
         let weights = Int8Weights::pack(5, 6, &[1; 30], &[1.0; 5]).unwrap();
-        let again = Int8Weights::from_parts(5, 6, weights.packed(), weights.scales()).unwrap();
+        let from_parts = |channels, depth, packed: &[u8], scales: &[f32]| {
+            let packed = AlignedBytes::copy_of(packed);
+            Int8Weights::from_parts(channels, depth, packed, scales.to_vec())
+        };
+        let again = from_parts(5, 6, weights.packed(), weights.scales()).unwrap();
         assert_eq!(again.packed(), weights.packed());
-        assert!(Int8Weights::from_parts(5, 6, &weights.packed()[1..], weights.scales()).is_err());
-        assert!(Int8Weights::from_parts(5, 6, weights.packed(), &[1.0; 4]).is_err());
-        assert!(Int8Weights::from_parts(usize::MAX, 8, &[], &[]).is_err());
+        assert!(from_parts(5, 6, &weights.packed()[1..], weights.scales()).is_err());
+        assert!(from_parts(5, 6, weights.packed(), &[1.0; 4]).is_err());
+        assert!(from_parts(usize::MAX, 8, &[], &[]).is_err());
         assert!(Int8Weights::pack(5, 6, &[1; 29], &[1.0; 5]).is_err());
         assert!(Int8Weights::pack(0, MAX_DEPTH + 1, &[], &[]).is_err());
     }

@@ -47,6 +47,7 @@ mod rows;
 mod scalar;
 mod shared;
 
+pub(crate) use aligned::AlignedBytes;
 pub use attention::{AttentionItem, Queries, QueryPrecision, Segment, attention};
 pub use context::Context;
 pub(crate) use elementwise::dot;
