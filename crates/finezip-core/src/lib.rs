@@ -49,8 +49,8 @@ pub use index::{AdapterInfo, ArchiveIndex, FrameInfo, MemberInfo};
 pub use logits::{Logits, Rows, WritableRows};
 pub use message::{Message, MessageCoder, Profile, ProfileId};
 pub use model::{
-    Exactness, Fingerprint, LaneFeed, LaneGroup, LaneState, LanguageModel, ModelIdentity, Session,
-    SessionShape, Window,
+    Exactness, FeedLength, Fingerprint, LaneFeed, LaneGroup, LaneState, LanguageModel,
+    ModelIdentity, Session, SessionShape, Window,
 };
 pub use prime::PrimedModel;
 pub use progress::{Observer, Progress, Timing};

@@ -175,10 +175,25 @@ pub trait LanguageModel: Send + Sync {
     /// Opens sessions that have the lanes among them, each a run of neighbours, in order. Each is
     /// fed from a thread of its own, and one may be fed while another's rows are coded: for
     /// engines that do better so than with all threads in one session, and whose logits do not
-    /// depend on what is computed together. By default one session has all lanes.
-    fn open_sessions<'a>(&'a self, shape: SessionShape) -> Result<Vec<LaneGroup<'a>>> {
+    /// depend on what is computed together. `feeds` is what most calls will be like. By default one
+    /// session has all lanes.
+    fn open_sessions<'a>(
+        &'a self,
+        shape: SessionShape,
+        feeds: FeedLength,
+    ) -> Result<Vec<LaneGroup<'a>>> {
+        let _ = feeds;
         Ok(vec![LaneGroup { lanes: 0..shape.lanes, session: self.open_session(shape)? }])
     }
+}
+
+/// How many tokens a lane is fed a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FeedLength {
+    /// One: the next follows from its logits.
+    One,
+    /// Several: they are known beforehand.
+    Several,
 }
 
 /// Neighbouring lanes and the session that computes them.

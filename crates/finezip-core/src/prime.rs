@@ -11,7 +11,8 @@ use crate::archive::MAX_PRIME_BYTES;
 use crate::error::{Error, Result};
 use crate::logits::Logits;
 use crate::model::{
-    LaneFeed, LaneGroup, LaneState, LanguageModel, ModelIdentity, Session, SessionShape, Window,
+    FeedLength, LaneFeed, LaneGroup, LaneState, LanguageModel, ModelIdentity, Session,
+    SessionShape, Window,
 };
 use crate::tokenizer::{TokenId, Tokenizer};
 
@@ -157,10 +158,14 @@ impl LanguageModel for PrimedModel {
         Ok(self.session(session, shape.lanes, state))
     }
 
-    fn open_sessions<'a>(&'a self, shape: SessionShape) -> Result<Vec<LaneGroup<'a>>> {
+    fn open_sessions<'a>(
+        &'a self,
+        shape: SessionShape,
+        feeds: FeedLength,
+    ) -> Result<Vec<LaneGroup<'a>>> {
         let window = self.widened(shape.window);
         let state = self.state(window)?;
-        let groups = self.model.open_sessions(SessionShape { window, ..shape })?;
+        let groups = self.model.open_sessions(SessionShape { window, ..shape }, feeds)?;
         Ok(groups
             .into_iter()
             .map(|LaneGroup { lanes, session }| {

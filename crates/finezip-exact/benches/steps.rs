@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use finezip_core::{LaneFeed, LaneGroup, LanguageModel, Logits, SessionShape, Window};
+use finezip_core::{FeedLength, LaneFeed, LaneGroup, LanguageModel, Logits, SessionShape, Window};
 use finezip_exact::kernels::{Isa, peak_multiply_adds};
 use finezip_exact::{ExactModel, ExactOptions};
 use finezip_models::{Checkpoint, ModelConfig};
@@ -45,7 +45,9 @@ fn steps(criterion: &mut Criterion) {
     let mut rates = Vec::new();
     for (lanes, tokens) in SHAPES {
         let window = Window { tokens: window_tokens, sinks: 1, rolling: true };
-        let mut groups = model.open_sessions(SessionShape { lanes, window }).expect("sessions");
+        let feeds = if tokens == DECOMPRESSION { FeedLength::One } else { FeedLength::Several };
+        let shape = SessionShape { lanes, window };
+        let mut groups = model.open_sessions(shape, feeds).expect("sessions");
         side_by_side(&mut groups, model.threads(), &text, 0, 1);
         let mut best = f64::MAX;
         let mut group = criterion.benchmark_group("steps");

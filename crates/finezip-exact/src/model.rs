@@ -1,8 +1,8 @@
 //! The model: weights, arithmetic and threads behind core's [`LanguageModel`].
 
 use finezip_core::{
-    Exactness, LaneGroup, LanguageModel, ModelIdentity, Record, Session, SessionShape, TokenId,
-    Window,
+    Exactness, FeedLength, LaneGroup, LanguageModel, ModelIdentity, Record, Session, SessionShape,
+    TokenId, Window,
 };
 use finezip_lora::Adapter;
 use finezip_models::{Checkpoint, ModelConfig};
@@ -270,7 +270,8 @@ impl LanguageModel for ExactModel {
     fn open_sessions<'a>(
         &'a self,
         shape: SessionShape,
+        feeds: FeedLength,
     ) -> finezip_core::Result<Vec<LaneGroup<'a>>> {
-        session::side_by_side(self, shape)
+        session::side_by_side(self, shape, feeds)
     }
 }

@@ -8,8 +8,8 @@
 use std::ops::Range;
 
 use finezip_core::{
-    Error, LaneFeed, LaneGroup, LaneState, LanguageModel, Logits, ModelIdentity, Session,
-    SessionShape, WritableRows,
+    Error, FeedLength, LaneFeed, LaneGroup, LaneState, LanguageModel, Logits, ModelIdentity,
+    Session, SessionShape, WritableRows,
 };
 
 use crate::blocks::{Block, Blocks};
@@ -19,8 +19,9 @@ use crate::kernels::Context;
 use crate::kv_store::{KvStore, StoredLane};
 use crate::model::{ENGINE, ExactModel};
 
-/// Lanes a thread from which on each has a session of its own. It then reads all weights for its
-/// lanes, which costs more than it saves when they are fewer.
+/// Lanes a thread from which on each has a session of its own where lanes are fed one token a call.
+/// A thread then reads all weights for its lanes, which costs more than it saves when they are
+/// fewer.
 const LANES_A_THREAD: usize = 5;
 
 /// The state of all lanes.
@@ -37,15 +38,25 @@ pub(crate) struct ExactSession<'a> {
     block: Block,
 }
 
-/// Sessions for all lanes: one for each thread where there are lanes enough, else one.
+/// Whether each thread is to have lanes of its own. Where calls feed several tokens they read
+/// weights seldom enough; then it is lanes that cannot be shared out evenly which cost more than
+/// meeting does: one thread may have an eighth more than its share.
+fn have_own_lanes(threads: usize, lanes: usize, feeds: FeedLength) -> bool {
+    let most = lanes.div_ceil(threads) * threads;
+    let even = feeds == FeedLength::Several && lanes >= threads && 8 * most <= 9 * lanes;
+    threads > 1 && (even || lanes >= threads * LANES_A_THREAD)
+}
+
+/// Sessions for all lanes: one for each thread, or one for all threads together.
 pub(crate) fn side_by_side(
     model: &ExactModel,
     shape: SessionShape,
+    feeds: FeedLength,
 ) -> finezip_core::Result<Vec<LaneGroup<'_>>> {
     let threads = model.threads();
-    let (sessions, context) = match threads * LANES_A_THREAD {
-        least if threads > 1 && shape.lanes >= least => (threads, model.serial_context()),
-        _ => (1, model.context()),
+    let (sessions, context) = match have_own_lanes(threads, shape.lanes, feeds) {
+        true => (threads, model.serial_context()),
+        false => (1, model.context()),
     };
     let first_lane = |session: usize| session * shape.lanes / sessions;
     (0..sessions)
@@ -205,4 +216,24 @@ struct SavedLane {
 
 fn engine_error(message: impl ToString) -> Error {
     Error::engine(ENGINE, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_have_lanes_of_their_own_where_they_are_enough_or_even() {
+        use FeedLength::{One, Several};
+        let parted = |threads, feeds| -> Vec<usize> {
+            (0..=18).filter(|&lanes| have_own_lanes(threads, lanes, feeds)).collect()
+        };
+        let from = |first: usize| (first..=18).collect::<Vec<_>>();
+        assert!(parted(1, One).is_empty());
+        assert!(parted(1, Several).is_empty());
+        assert_eq!(parted(2, One), from(10));
+        assert_eq!(parted(2, Several), [vec![2, 4, 6, 8], from(9)].concat());
+        assert_eq!(parted(3, One), from(15));
+        assert_eq!(parted(3, Several), [vec![3, 6, 8, 9, 11, 12], from(14)].concat());
+    }
 }

@@ -22,7 +22,7 @@ use crate::coder::{Decoder, Encoder};
 use crate::components::Language;
 use crate::error::Result;
 use crate::logits::Rows;
-use crate::model::{Exactness, SessionShape};
+use crate::model::{Exactness, FeedLength, SessionShape};
 use crate::progress::{FrameProgress, Timing};
 use crate::schedule::{Plan, StepEntry};
 use crate::tokenizer::TokenId;
@@ -127,9 +127,10 @@ pub(crate) fn run_plan(
 ) -> Result<Timing> {
     language.check_features()?;
     let with_features = language.coder.needs_features();
-    let groups = language.model.open_sessions(shape)?;
     let known = coder.tokens_are_known();
     let together = known && language.model.identity().exactness == Exactness::Everywhere;
+    let feeds = if together { FeedLength::Several } else { FeedLength::One };
+    let groups = language.model.open_sessions(shape, feeds)?;
     let lookahead_rows = if together { LOOKAHEAD_ROWS / groups.len().max(1) } else { 0 };
     let own_coder = known && groups.len() == 1;
     let start_token = language.model.start_token();

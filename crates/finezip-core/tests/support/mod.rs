@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use finezip_core::{
-    ByteTokenizer, Error, Exactness, Feed, Fingerprint, LaneFeed, LaneGroup, LaneState, Language,
-    LanguageModel, Logits, ModelIdentity, Plan, Record, ReferenceCoder, Result, Schedule, Session,
-    SessionShape, StepEntry, TokenId, Tokenizer, Window,
+    ByteTokenizer, Error, Exactness, Feed, FeedLength, Fingerprint, LaneFeed, LaneGroup, LaneState,
+    Language, LanguageModel, Logits, ModelIdentity, Plan, Record, ReferenceCoder, Result, Schedule,
+    Session, SessionShape, StepEntry, TokenId, Tokenizer, Window,
 };
 
 /// Words with tokens of their own, after the 256 bytes; the empty one is a special token.
@@ -135,7 +135,11 @@ impl LanguageModel for HashModel {
         Ok(self.session(0, shape.lanes))
     }
 
-    fn open_sessions<'a>(&'a self, shape: SessionShape) -> Result<Vec<LaneGroup<'a>>> {
+    fn open_sessions<'a>(
+        &'a self,
+        shape: SessionShape,
+        _feeds: FeedLength,
+    ) -> Result<Vec<LaneGroup<'a>>> {
         if self.fails_to_open == Some(self.opened.fetch_add(1, Ordering::Relaxed)) {
             return Err(Error::engine("hash", "out of order for once"));
         }

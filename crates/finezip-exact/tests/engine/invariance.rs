@@ -1,7 +1,9 @@
 //! Logits do not depend on instruction set, threads, lanes or how tokens are fed.
 
 use finezip_core::softmax::row_maximum;
-use finezip_core::{LaneFeed, LanguageModel, Logits, Rows, SessionShape, TokenId, Window};
+use finezip_core::{
+    FeedLength, LaneFeed, LanguageModel, Logits, Rows, SessionShape, TokenId, Window,
+};
 use finezip_exact::{ExactModel, ExactOptions, Isa, Precision};
 use proptest::prelude::*;
 
@@ -103,12 +105,13 @@ proptest! {
         family in prop::sample::select(FAMILIES.to_vec()),
         rolls in any::<bool>(),
         threads in 1usize..4,
+        feeds in prop::sample::select(vec![FeedLength::One, FeedLength::Several]),
     ) {
         let checkpoint = checkpoint(family);
         let options = ExactOptions { threads, ..ExactOptions::default() };
         let model = ExactModel::open(&checkpoint, options).unwrap();
         let window = if rolls { rolling(18, 2) } else { fixed(90) };
-        let mut groups = model.open_sessions(SessionShape { lanes: LANES, window }).unwrap();
+        let mut groups = model.open_sessions(SessionShape { lanes: LANES, window }, feeds).unwrap();
         prop_assert_eq!(groups.len(), threads);
         let mut histories: Vec<Vec<TokenId>> = vec![Vec::new(); LANES];
         let mut logits = Logits::new();
