@@ -84,11 +84,12 @@ fn full_disk(binaries: &Binaries, disk: &Disk, text: &[u8]) -> Result<()> {
     // The text fits, its archive does not.
     folder.write("noise", &noise)?;
     let compress = ["compress", "--model", "none", "--frame-size", "16K", "noise"];
-    refused(binaries.cli(folder).args(compress), 1, "space")?;
+    let told = "noise: cannot write to noise.fz: No space";
+    refused(binaries.cli(folder).args(compress), 1, told)?;
     only(folder, &["noise"])?;
     // What was there before stays.
     folder.write("noise.fz", b"old")?;
-    refused(binaries.cli(folder).args(compress).arg("-f"), 1, "space")?;
+    refused(binaries.cli(folder).args(compress).arg("-f"), 1, told)?;
     ensure!(folder.read("noise.fz")? == b"old", "the old archive is gone");
     only(folder, &["noise", "noise.fz"])?;
     disk.clear()?;
@@ -97,8 +98,9 @@ fn full_disk(binaries: &Binaries, disk: &Disk, text: &[u8]) -> Result<()> {
     elsewhere.write("text", text)?;
     done(binaries.cli(&elsewhere).args(["compress", "--model", "none", "text"]))?;
     folder.write("text.fz", &elsewhere.read("text.fz")?)?;
-    refused(binaries.cli(folder).args(["decompress", "text.fz"]), 1, "space")?;
-    refused(binaries.cli(folder).args(["decompress", "--recover", "text.fz"]), 1, "space")?;
+    let told = "text.fz: cannot write to text: No space";
+    refused(binaries.cli(folder).args(["decompress", "text.fz"]), 1, told)?;
+    refused(binaries.cli(folder).args(["decompress", "--recover", "text.fz"]), 1, told)?;
     only(folder, &["text.fz"])?;
     disk.clear()?;
     // A model that does not fit into the cache, then a cache with more room.

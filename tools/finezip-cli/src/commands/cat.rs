@@ -2,7 +2,6 @@
 //! records and nothing else.
 
 use std::fs::File;
-use std::io::{self, Write};
 use std::ops::Range;
 
 use finezip_core::{ArchiveIndex, Decompressor};
@@ -11,6 +10,7 @@ use super::{open_archive, readers};
 use crate::args::CatArguments;
 use crate::exit::{Code, Failure, Outcome};
 use crate::input::is_stdin;
+use crate::output::{Output, Target, WriteOptions};
 use crate::report::Report;
 use crate::settings::{self, ReadingSettings};
 use crate::units::grouped;
@@ -42,9 +42,9 @@ fn cat(arguments: CatArguments) -> Outcome<Code> {
             grouped(index.text_bytes())
         )));
     }
-    let mut stdout = io::stdout().lock();
-    let written_bytes = index.extract(&mut file, range, &decompressor, &mut stdout)?;
-    stdout.flush()?;
+    let mut output = Output::create(&Target::Stdout, WriteOptions::default())?;
+    let written_bytes = index.extract(&mut file, range, &decompressor, &mut output)?;
+    output.finish(None, &report)?;
     report.detail(format_args!(
         "{} of {} bytes",
         grouped(written_bytes),
@@ -61,10 +61,10 @@ fn records(
     decompressor: &Decompressor,
     report: &Report,
 ) -> Outcome<Code> {
-    let mut stdout = io::stdout().lock();
+    let mut output = Output::create(&Target::Stdout, WriteOptions::default())?;
     // Where there are no records at all, that is what is wrong.
-    index.extract_records(file, wanted.clone(), decompressor, &mut stdout)?;
-    stdout.flush()?;
+    index.extract_records(file, wanted.clone(), decompressor, &mut output)?;
+    output.finish(None, report)?;
     if wanted.start >= index.records() && !wanted.is_empty() {
         return Err(Failure::usage(format!(
             "there is no record {}; the archive has {}, numbered from 0",

@@ -61,6 +61,8 @@ pub(crate) struct WriteOptions {
 
 /// An output that is open for writing.
 pub(crate) struct Output {
+    /// What errors call it.
+    name: String,
     place: Place,
     has_begun: bool,
 }
@@ -104,7 +106,7 @@ impl Output {
             },
             place => place,
         };
-        Ok(Self { place, has_begun: false })
+        Ok(Self { name: target.to_string(), place, has_begun: false })
     }
 
     /// Whether bytes have gone where they cannot be taken back from.
@@ -138,23 +140,21 @@ impl Output {
                         "{name} does not get the times and permissions of its input: {error}"
                     ));
                 }
-                temporary.file().sync_all()?;
+                temporary.file().sync_all().map_err(|error| unwritten(&self.name, error))?;
                 temporary.rename(&target, replace)
             }
             Place::Copied { temporary, mut target } => {
                 let mut held = File::open(temporary.path())?;
                 // As far as is known: a copy that fails does not say how far it came.
                 self.has_begun = true;
-                match target.as_mut() {
-                    Place::Direct(file) => io::copy(&mut held, file)?,
+                let copied = match target.as_mut() {
+                    Place::Direct(file) => io::copy(&mut held, file).map(|_| ()),
                     _ => {
                         let mut stdout = io::stdout().lock();
-                        let count = io::copy(&mut held, &mut stdout)?;
-                        stdout.flush()?;
-                        count
+                        io::copy(&mut held, &mut stdout).and_then(|_| stdout.flush())
                     }
                 };
-                Ok(())
+                Ok(copied.map_err(|error| unwritten(&self.name, error))?)
             }
         }
     }
@@ -162,25 +162,32 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = match &mut self.place {
+        let (written, is_held) = match &mut self.place {
             Place::Nowhere => return Ok(bytes.len()),
-            Place::Stdout => io::stdout().write(bytes)?,
-            Place::Direct(file) => file.write(bytes)?,
+            Place::Stdout => (io::stdout().write(bytes), false),
+            Place::Direct(file) => (file.write(bytes), false),
             Place::Renamed { temporary, .. } | Place::Copied { temporary, .. } => {
-                return temporary.file().write(bytes);
+                (temporary.file().write(bytes), true)
             }
         };
-        self.has_begun |= count > 0;
+        let count = written.map_err(|error| unwritten(&self.name, error))?;
+        self.has_begun |= count > 0 && !is_held;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.place {
+        let flushed = match &mut self.place {
             Place::Stdout => io::stdout().flush(),
             Place::Direct(file) => file.flush(),
             _ => Ok(()),
-        }
+        };
+        flushed.map_err(|error| unwritten(&self.name, error))
     }
+}
+
+/// The same error, which says what could not be written: it is met while an input is at work.
+fn unwritten(name: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write to {name}: {error}"))
 }
 
 /// Opens the file at `path`, after asking where it exists.

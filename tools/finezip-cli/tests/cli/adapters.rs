@@ -306,7 +306,7 @@ fn a_full_disk_is_named() {
     }
     let arguments = ["compress", "-o", "/dev/full", "text", "--adapter", "first"];
     let ran = sandbox.run(&[&arguments[..], &SHORT_FRAMES, &["--embed-adapter"]].concat());
-    ran.expect_code(1).expect_said(&["No space left"]);
+    ran.expect_code(1).expect_said(&["text: cannot write to /dev/full: No space left"]);
 }
 
 /// Runs `compress --memorize` on the text, with a folder of its own for temporary files.
