@@ -46,7 +46,7 @@ pub use compress::{Compressor, CompressorBuilder, DEFAULT_FRAME_BYTES};
 pub use decompress::Decompressor;
 pub use error::{Error, Result};
 pub use index::{AdapterInfo, ArchiveIndex, FrameInfo, MemberInfo};
-pub use logits::{Logits, Rows, WritableRows};
+pub use logits::{Logits, Rows, WritableRow, WritableRows};
 pub use message::{Message, MessageCoder, Profile, ProfileId};
 pub use model::{
     Exactness, FeedLength, Fingerprint, LaneFeed, LaneGroup, LaneState, LanguageModel,

@@ -25,6 +25,39 @@ pub struct WritableRows<'a> {
     pub maxima: &'a mut [f32],
 }
 
+/// One row of a block, for writing.
+#[derive(Debug)]
+pub struct WritableRow<'a> {
+    /// `[vocab]`.
+    pub logits: &'a mut [f32],
+    /// `[width]`.
+    pub features: &'a mut [f32],
+    /// As [`WritableRows::maxima`].
+    pub maximum: &'a mut f32,
+}
+
+impl<'a> WritableRows<'a> {
+    /// Row by row: for an engine that computes some here and some there.
+    pub fn into_rows(self) -> impl Iterator<Item = WritableRow<'a>> {
+        let rows = self.maxima.len();
+        let [vocab, width] = [self.logits.len(), self.features.len()]
+            .map(|values| values.checked_div(rows).unwrap_or(0));
+        let (mut logits, mut features) = (self.logits, self.features);
+        self.maxima.iter_mut().map(move |maximum| WritableRow {
+            logits: take(&mut logits, vocab),
+            features: take(&mut features, width),
+            maximum,
+        })
+    }
+}
+
+/// Takes the first values off.
+fn take<'a>(values: &mut &'a mut [f32], count: usize) -> &'a mut [f32] {
+    let (first, rest) = std::mem::take(values).split_at_mut(count);
+    *values = rest;
+    first
+}
+
 impl Logits {
     /// An empty block.
     pub fn new() -> Self {
@@ -150,6 +183,15 @@ mod tests {
         assert_eq!([rows.maximum(0), rows.maximum(1)], [Some(5.0), None]);
         assert_eq!((rows.row(0), rows.features(0)), (&[3.0, 4.0, 5.0][..], &[12.0, 13.0][..]));
         assert_eq!((rows.row(1), rows.features(1)), (&[0.0, 1.0, 2.0][..], &[10.0, 11.0][..]));
+        for (i, row) in block.resize_all(2, 3, 2).into_rows().enumerate() {
+            assert_eq!(row.logits[2], [2.0, 5.0][i]);
+            (row.features[0], *row.maximum) = (20.0 + i as f32, i as f32);
+        }
+        let rows = Rows::new(&block, &[1, 0]);
+        assert_eq!([rows.maximum(0), rows.maximum(1)], [Some(1.0), Some(0.0)]);
+        assert_eq!([rows.features(0), rows.features(1)], [[21.0, 13.0], [20.0, 11.0]]);
+        assert!(block.resize_all(2, 3, 0).into_rows().all(|row| row.features.is_empty()));
+        assert_eq!(block.resize_all(0, 3, 2).into_rows().count(), 0);
         block.resize(2, 3);
         assert_eq!(Rows::new(&block, &[1]).maximum(0), None);
         assert!(block.features(0).is_empty() && block.features(1).is_empty());

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use finezip_exact::kernels::{
     AttentionItem, Context, Int4Weights, Int8Weights, Isa, KvCache, KvSlot, QuantizedBlocks,
-    QuantizedRows, Queries, QueryPrecision, Segment, StridedRows, attention, gemm_int4, gemm_int8,
-    gemm_int8_with_maxima, hadamard_64, peak_multiply_adds, rms_norm, silu_gate,
+    QuantizedRows, Queries, QueryPrecision, RowWithMaximum, Segment, StridedRows, attention,
+    gemm_int4, gemm_int8, gemm_int8_with_maxima, hadamard_64, peak_multiply_adds, rms_norm,
+    silu_gate,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -124,7 +125,6 @@ fn gemms(criterion: &mut Criterion, table: &mut Table, context: &Context) {
         wide.quantize(context, &values(rows * 1536), rows, 1536).expect("a valid shape");
         let mut out = vec![0.0; rows * 49_152];
         let mut maxima = vec![0.0; rows];
-        let places: Vec<usize> = (0..rows).collect();
         let name = format!("{isa}/int8 SmolLM2 streamed rows={rows}");
         table.bench(criterion, &name, (rows * work) as u64, || {
             for layer in &layers {
@@ -133,7 +133,10 @@ fn gemms(criterion: &mut Criterion, table: &mut Table, context: &Context) {
                     gemm_int8(context, x, weights, &mut out[..rows * weights.channels()]);
                 }
             }
-            gemm_int8_with_maxima(context, &narrow, &head, &places, &mut out, &mut maxima);
+            let rows = out.chunks_exact_mut(head.channels()).zip(&mut maxima);
+            let mut places: Vec<_> =
+                rows.map(|(values, maximum)| RowWithMaximum { values, maximum }).collect();
+            gemm_int8_with_maxima(context, &narrow, &head, &mut places);
         });
     }
 }

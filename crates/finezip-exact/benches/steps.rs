@@ -21,7 +21,8 @@ use finezip_models::{Checkpoint, ModelConfig};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Lanes, and tokens of each a step.
-const SHAPES: [(usize, usize); 7] = [(1, 1), (8, 1), (16, 1), (32, 1), (64, 1), (32, 4), (64, 2)];
+const SHAPES: [(usize, usize); 9] =
+    [(1, 1), (8, 1), (16, 1), (32, 1), (64, 1), (1, 128), (3, 42), (32, 4), (64, 2)];
 
 /// A step's tokens are known only one by one.
 const DECOMPRESSION: usize = 1;

@@ -72,15 +72,18 @@ pub(crate) struct Blocks<'a, 'b> {
 }
 
 impl<'a, 'b> Blocks<'a, 'b> {
-    /// Cuts these feeds into blocks with at most `lane_rows` tokens of a lane in each; the first
-    /// requested token of feed `i` gives row `first_output[i]` of logits.
+    /// Cuts these feeds into blocks with at most `lane_rows` tokens of a lane in each, as many for
+    /// each of `threads`; the first requested token of feed `i` gives row `first_output[i]` of
+    /// logits.
     pub(crate) fn new(
         feeds: &'a [LaneFeed<'b>],
         first_output: Vec<usize>,
         lane_rows: usize,
+        threads: usize,
     ) -> Self {
         let rows: usize = feeds.iter().map(|feed| feed.tokens.len()).sum();
-        let even = rows.div_ceil(rows.div_ceil(BLOCK_ROWS).max(1));
+        let rounds = rows.div_ceil(BLOCK_ROWS * threads).max(1);
+        let even = rows.div_ceil(rounds * threads);
         let block_rows = even.next_multiple_of(TILE_ROWS).min(BLOCK_ROWS);
         let taken = vec![0; feeds.len()];
         Self { feeds, taken, first_output, next_feed: 0, lane_rows, block_rows }
@@ -132,6 +135,7 @@ mod tests {
         fn every_token_once_in_the_order_of_its_lane(
             sizes in prop::collection::vec((0usize..700, 0usize..700), 1..70),
             lane_rows in prop::sample::select(vec![1usize, 16, BLOCK_ROWS]),
+            threads in 1usize..4,
         ) {
             let tokens: Vec<Vec<TokenId>> = sizes
                 .iter()
@@ -154,7 +158,7 @@ mod tests {
                 .iter()
                 .scan(0, |next, feed| Some(std::mem::replace(next, *next + feed.rows)))
                 .collect();
-            let mut blocks = Blocks::new(&feeds, first_output, lane_rows);
+            let mut blocks = Blocks::new(&feeds, first_output, lane_rows, threads);
             while blocks.next(&mut block, |lane| lane as u64) {
                 prop_assert!(block.rows() <= BLOCK_ROWS);
                 let mut row = 0;

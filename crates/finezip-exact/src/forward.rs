@@ -3,16 +3,20 @@
 //! The order of operations is that of docs/arithmetic.md; each of them gives a row the same bits
 //! whatever other rows the block holds.
 
-use finezip_core::WritableRows;
+use finezip_core::WritableRow;
 use finezip_models::Activation;
 
 use crate::arithmetic::rope::Rope;
 use crate::blocks::Block;
 use crate::error::Result;
-use crate::kernels::{Context, RopeLayout, gelu_tanh_gate, hadamard_64, rms_norm, rope, silu_gate};
-use crate::kv_store::{KvStore, Projections};
+use crate::kernels::{
+    Context, RopeLayout, RowWithMaximum, gelu_tanh_gate, hadamard_64, rms_norm, rope, silu_gate,
+};
+use crate::kv_store::Projections;
 use crate::linear::Operand;
 use crate::model::ExactModel;
+use crate::ring::Ring;
+use crate::turns::Passage;
 use crate::weights::{LayerWeights, Linear};
 
 /// Memory between layers, kept between calls.
@@ -59,14 +63,15 @@ struct Pass<'a> {
     widths: Widths,
 }
 
-/// Runs a block through the model and writes what its rows give.
+/// Runs a block through the model and writes what its rows give: one of `outputs` for each of the
+/// block's, in their order.
 pub(crate) fn run(
     model: &ExactModel,
     context: &Context,
-    stores: &mut [KvStore],
+    mut passage: Passage<'_, '_>,
     workspace: &mut Workspace,
     block: &Block,
-    outputs: &mut WritableRows<'_>,
+    outputs: Vec<WritableRow<'_>>,
 ) -> Result<()> {
     let config = model.config();
     let widths = Widths {
@@ -76,9 +81,9 @@ pub(crate) fn run(
         feed_forward: config.feed_forward,
     };
     let pass = Pass { model, context, block, widths };
-    pass.begin(stores, workspace);
-    for (layer, (weights, store)) in model.weights().layers.iter().zip(stores).enumerate() {
-        pass.attention(model.rope_of(layer), weights, store, workspace)?;
+    pass.begin(&passage, workspace);
+    for (layer, weights) in model.weights().layers.iter().enumerate() {
+        pass.attention(model.rope_of(layer), weights, &mut passage, workspace)?;
         pass.feed_forward(weights, workspace)?;
     }
     pass.head(workspace, outputs)
@@ -86,7 +91,7 @@ pub(crate) fn run(
 
 impl Pass<'_> {
     /// Sets the sizes of the buffers, the tokens' rows and the positions' angles.
-    fn begin(&self, stores: &[KvStore], workspace: &mut Workspace) {
+    fn begin(&self, passage: &Passage<'_, '_>, workspace: &mut Workspace) {
         let (rows, widths) = (self.block.rows(), &self.widths);
         workspace.residual.resize(rows * widths.hidden, 0.0);
         workspace.qkv.resize(rows * widths.qkv(), 0.0);
@@ -103,10 +108,10 @@ impl Pass<'_> {
         for (kind, rope) in ropes.iter().enumerate() {
             self.write_angles(rope, &mut workspace.angles[kind], |position| position);
         }
-        for (layer, store) in stores.iter().enumerate() {
-            let (kind, ring) = (self.model.rope_of(layer), store.ring());
+        for (layer, ring) in passage.rings().enumerate() {
+            let kind = self.model.rope_of(layer);
             let first_of_kind = (0..layer).all(|earlier| self.model.rope_of(earlier) != kind);
-            if first_of_kind && self.sees_sinks(store) {
+            if first_of_kind && self.sees_sinks(ring) {
                 let table = &mut workspace.sink_angles[kind];
                 self.write_angles(&ropes[kind], table, |position| ring.sink_position(position));
             }
@@ -126,8 +131,7 @@ impl Pass<'_> {
         });
     }
 
-    fn sees_sinks(&self, store: &KvStore) -> bool {
-        let ring = store.ring();
+    fn sees_sinks(&self, ring: Ring) -> bool {
         self.block.positions.iter().any(|&position| ring.sees_sinks(position))
     }
 
@@ -136,7 +140,7 @@ impl Pass<'_> {
         &self,
         rope_kind: usize,
         weights: &LayerWeights,
-        store: &mut KvStore,
+        passage: &mut Passage<'_, '_>,
         workspace: &mut Workspace,
     ) -> Result<()> {
         let (context, widths) = (self.context, &self.widths);
@@ -146,7 +150,7 @@ impl Pass<'_> {
         workspace.operand.multiply(context, &weights.qkv, &mut workspace.qkv);
         self.bias_and_norm(weights, &mut workspace.qkv);
 
-        let sinks = self.sees_sinks(store);
+        let sinks = self.sees_sinks(passage.ring());
         let rotate = |heads: &mut [f32], angles: &[f32]| {
             let (cosines, sines) = angles.split_at(angles.len() / 2);
             rope(context.isa(), heads, head_width, cosines, sines, RopeLayout::Halves);
@@ -174,9 +178,11 @@ impl Pass<'_> {
             query_width,
             sink_queries: &workspace.sink_queries,
         };
-        store.store(context, self.block, projections);
         let scale = self.model.config().query_scale;
-        store.attend(context, self.block, projections, scale, &mut workspace.attended);
+        passage.pass(|store| {
+            store.store(context, self.block, projections);
+            store.attend(context, self.block, projections, scale, &mut workspace.attended);
+        });
 
         let attended = &workspace.attended;
         workspace.operand.fill(
@@ -213,26 +219,23 @@ impl Pass<'_> {
     /// Logits, and features if they are wanted, of the rows that give any.
     ///
     /// Features are what the head is multiplied with, before it is rounded.
-    fn head(&self, workspace: &mut Workspace, results: &mut WritableRows<'_>) -> Result<()> {
+    fn head(&self, workspace: &mut Workspace, outputs: Vec<WritableRow<'_>>) -> Result<()> {
         let weights = self.model.weights();
-        let outputs = &self.block.outputs;
         if outputs.is_empty() {
             return Ok(());
         }
-        let rows: Vec<usize> = outputs.iter().map(|&(row, _)| row).collect();
+        let rows: Vec<usize> = self.block.outputs.iter().map(|&(row, _)| row).collect();
         self.norm_rows(&weights.final_gain, &weights.head, &rows, workspace)?;
-        if !results.features.is_empty() {
-            let (hidden, residual) = (self.widths.hidden, &workspace.residual);
-            for &(row, output) in outputs {
+        let (hidden, residual) = (self.widths.hidden, &workspace.residual);
+        let places = rows.into_iter().zip(outputs).map(|(row, output)| {
+            if !output.features.is_empty() {
                 let row = &residual[row * hidden..][..hidden];
-                let features = &mut results.features[output * hidden..][..hidden];
-                self.norm_row(row, &weights.final_gain, features);
+                self.norm_row(row, &weights.final_gain, output.features);
             }
-        }
-        let places: Vec<usize> = outputs.iter().map(|&(_, output)| output).collect();
-        let WritableRows { logits, maxima, .. } = results;
-        let (context, head) = (self.context, &weights.head);
-        workspace.operand.multiply_with_maxima(context, head, &places, logits, maxima);
+            RowWithMaximum { values: output.logits, maximum: output.maximum }
+        });
+        let mut places: Vec<_> = places.collect();
+        workspace.operand.multiply_with_maxima(self.context, &weights.head, &mut places);
         Ok(())
     }
 

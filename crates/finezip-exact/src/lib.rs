@@ -6,6 +6,7 @@
 mod arithmetic;
 mod blocks;
 mod cache;
+mod call;
 mod error;
 mod fold;
 mod forward;
@@ -17,6 +18,7 @@ mod options;
 mod plain_attention;
 mod ring;
 mod session;
+mod turns;
 mod weights;
 
 pub use cache::CacheUse;

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::kernels::{
-    Context, QuantizedBlocks, QuantizedRows, add_assign, gemm_f32, gemm_int4, gemm_int4_add,
-    gemm_int8, gemm_int8_add, gemm_int8_with_maxima,
+    Context, QuantizedBlocks, QuantizedRows, RowWithMaximum, add_assign, gemm_f32, gemm_int4,
+    gemm_int4_add, gemm_int8, gemm_int8_add, gemm_int8_with_maxima,
 };
 use crate::weights::Linear;
 
@@ -52,26 +52,24 @@ impl Operand {
         }
     }
 
-    /// `x W'`, row `i` of which becomes row `places[i]` of `out`; leaves each row's maximum in the
-    /// same place where the kernel has it at hand: rows of int8.
+    /// `x W'`, each row to its place; leaves the row's maximum where the kernel has it at hand: rows
+    /// of int8.
     pub(crate) fn multiply_with_maxima(
         &mut self,
         context: &Context,
         weights: &Linear,
-        places: &[usize],
-        out: &mut [f32],
-        maxima: &mut [f32],
+        places: &mut [RowWithMaximum<'_>],
     ) {
         if let Linear::Int8(weights) = weights {
-            gemm_int8_with_maxima(context, &self.quantized, weights, places, out, maxima);
+            gemm_int8_with_maxima(context, &self.quantized, weights, places);
             return;
         }
         let channels = weights.channels();
         let mut product = std::mem::take(&mut self.product);
         product.resize(places.len() * channels, 0.0);
         self.multiply(context, weights, &mut product);
-        for (&place, row) in places.iter().zip(product.chunks_exact(channels)) {
-            out[place * channels..(place + 1) * channels].copy_from_slice(row);
+        for (place, row) in places.iter_mut().zip(product.chunks_exact(channels)) {
+            place.values.copy_from_slice(row);
         }
         self.product = product;
     }

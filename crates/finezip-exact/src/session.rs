@@ -9,12 +9,11 @@ use std::ops::Range;
 
 use finezip_core::{
     Error, FeedLength, LaneFeed, LaneGroup, LaneState, LanguageModel, Logits, ModelIdentity,
-    Session, SessionShape, WritableRows,
+    Session, SessionShape,
 };
 
-use crate::blocks::{Block, Blocks};
+use crate::call::{self, Desk, Feeds};
 use crate::error::Result;
-use crate::forward::{self, Workspace};
 use crate::kernels::Context;
 use crate::kv_store::{KvStore, StoredLane};
 use crate::model::{ENGINE, ExactModel};
@@ -34,8 +33,8 @@ pub(crate) struct ExactSession<'a> {
     fed: Vec<u64>,
     /// Keys and values, one store a layer.
     stores: Vec<KvStore>,
-    workspace: Workspace,
-    block: Block,
+    /// One for each thread that has computed blocks.
+    desks: Vec<Desk>,
 }
 
 /// Whether each thread is to have lanes of its own. Where calls feed several tokens they read
@@ -84,26 +83,7 @@ impl<'a> ExactSession<'a> {
             })
             .collect::<Result<_>>()
             .map_err(engine_error)?;
-        let (workspace, block) = Default::default();
-        Ok(Self { model, context, shape, fed: vec![0; shape.lanes], stores, workspace, block })
-    }
-
-    /// Runs checked feeds; `outputs` has a row for each requested token, in the order of the feeds.
-    fn run(&mut self, feeds: &[LaneFeed<'_>], mut outputs: WritableRows<'_>) -> Result<()> {
-        let Self { model, context, shape, fed, stores, workspace, block } = self;
-        let first_output = feeds.iter().scan(0, |next, feed| {
-            let first = *next;
-            *next += feed.rows;
-            Some(first)
-        });
-        let lane_rows = model.lane_rows(shape.window);
-        let mut blocks = Blocks::new(feeds, first_output.collect(), lane_rows);
-        context.run(|| {
-            while blocks.next(block, |lane| fed[lane]) {
-                forward::run(model, context, stores, workspace, block, &mut outputs)?;
-            }
-            Ok(())
-        })
+        Ok(Self { model, context, shape, fed: vec![0; shape.lanes], stores, desks: Vec::new() })
     }
 
     /// Checks feeds before anything is computed.
@@ -153,7 +133,10 @@ impl Session for ExactSession<'_> {
         let rows = feeds.iter().map(|feed| feed.rows).sum();
         let (vocab, hidden) = (self.model.config().vocab_size, self.model.config().hidden_size);
         let width = if logits.wants_features() { hidden } else { 0 };
-        self.run(feeds, logits.resize_all(rows, vocab, width)).map_err(engine_error)?;
+        let outputs = logits.resize_all(rows, vocab, width);
+        let fed = Feeds { feeds, fed: &self.fed, window: self.shape.window };
+        call::run(self.model, self.context, fed, &mut self.stores, &mut self.desks, outputs)
+            .map_err(engine_error)?;
         for feed in feeds {
             self.fed[feed.lane] += feed.tokens.len() as u64;
         }

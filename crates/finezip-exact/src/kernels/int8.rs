@@ -202,31 +202,33 @@ pub fn gemm_int8_add(context: &Context, x: &QuantizedRows, weights: &Int8Weights
     run(context, x, weights, out, true, None);
 }
 
-/// `x W'`, row `i` of which becomes row `places[i]` of `out`, `[_][channels]`; and gives each row's
-/// maximum, taken while the tile is in the first cache: what a softmax over the vocabulary needs
-/// first. `maxima` is `[_]`, and has them in the same places.
-///
-/// The maximum is that of IEEE 754's total order: -0 comes before 0. Without channels it is
-/// minus infinity.
+/// A row of a product and its maximum.
+#[derive(Debug)]
+pub struct RowWithMaximum<'a> {
+    /// `[channels]`.
+    pub values: &'a mut [f32],
+    /// The largest of them in IEEE 754's total order: -0 comes before 0. Without channels it is
+    /// minus infinity.
+    pub maximum: &'a mut f32,
+}
+
+/// `x W'`, each row to a place of its own, with the row's maximum, taken while the tile is in the
+/// first cache: what a softmax over the vocabulary needs first.
 ///
 /// # Panics
-/// If the depths differ, `places` does not have one place a row, two rows have one, or one is
-/// outside `out` or `maxima`.
+/// If the depths differ, or `out` does not have one place of `channels` values for each row.
 pub fn gemm_int8_with_maxima(
     context: &Context,
     x: &QuantizedRows,
     weights: &Int8Weights,
-    places: &[usize],
-    out: &mut [f32],
-    maxima: &mut [f32],
+    out: &mut [RowWithMaximum<'_>],
 ) {
-    assert_eq!(places.len(), x.rows(), "places of rows");
-    let keys: Vec<_> =
-        places.iter().map(|_| AtomicI32::new(order_key(f32::NEG_INFINITY))).collect();
-    let out = SharedMatrix::with_places(out, weights.channels(), places);
-    run(context, x, weights, out, false, Some(&keys));
-    for (&place, key) in places.iter().zip(&keys) {
-        maxima[place] = from_order_key(key.load(Ordering::Relaxed));
+    assert_eq!(out.len(), x.rows(), "places of rows");
+    let keys: Vec<_> = out.iter().map(|_| AtomicI32::new(order_key(f32::NEG_INFINITY))).collect();
+    let rows = out.iter_mut().map(|row| &mut *row.values);
+    run(context, x, weights, SharedMatrix::of_rows(rows, weights.channels()), false, Some(&keys));
+    for (row, key) in out.iter_mut().zip(&keys) {
+        *row.maximum = from_order_key(key.load(Ordering::Relaxed));
     }
 }
 
@@ -328,6 +330,22 @@ mod tests {
         (0..rows).map(maximum).collect()
     }
 
+    /// Rows one after the other and their maxima.
+    fn rows_of<'a>(
+        out: &'a mut [f32],
+        maxima: &'a mut [f32],
+    ) -> impl Iterator<Item = RowWithMaximum<'a>> {
+        let rows = maxima.len();
+        let channels = out.len().checked_div(rows).unwrap_or(0);
+        let (mut rest, mut maxima) = (out, maxima.iter_mut());
+        std::iter::from_fn(move || {
+            let maximum = maxima.next()?;
+            let (values, after) = std::mem::take(&mut rest).split_at_mut(channels);
+            rest = after;
+            Some(RowWithMaximum { values, maximum })
+        })
+    }
+
     fn bits(values: &[f32]) -> Vec<u32> {
         values.iter().map(|value| value.to_bits()).collect()
     }
@@ -357,20 +375,20 @@ mod tests {
                 gemm_int8(&context, &quantized, &weights, &mut out);
                 assert_eq!(&bits(&out), stored, "{isa} {threads} {rows} {channels} {depth}");
                 out.fill(f32::NAN);
-                let neighbours: Vec<usize> = (0..rows).collect();
                 let x = &quantized;
-                gemm_int8_with_maxima(&context, x, &weights, &neighbours, &mut out, &mut maxima);
+                let mut places: Vec<_> = rows_of(&mut out, &mut maxima).collect();
+                gemm_int8_with_maxima(&context, x, &weights, &mut places);
                 assert_eq!(&bits(&out), stored, "{isa} {threads} {rows} {channels} {depth}");
                 assert_eq!(bits(&maxima), bits(&maxima_of(&out, rows, channels)));
                 // In another order, with room between the rows, which stays as it is.
-                let room = 3 * rows + 2;
-                let places: Vec<usize> = (0..rows).map(|row| 3 * rows - 2 * row).collect();
-                let mut apart = vec![7.0; room * channels];
-                let mut maxima = vec![7.0; room];
-                gemm_int8_with_maxima(&context, x, &weights, &places, &mut apart, &mut maxima);
-                for place in 0..room {
+                let mut apart = vec![7.0; 2 * rows * channels];
+                let mut maxima = vec![7.0; 2 * rows];
+                let mut places: Vec<_> = rows_of(&mut apart, &mut maxima).step_by(2).collect();
+                places.reverse();
+                gemm_int8_with_maxima(&context, x, &weights, &mut places);
+                for place in 0..2 * rows {
                     let found = &apart[place * channels..(place + 1) * channels];
-                    match places.iter().position(|&other| other == place) {
+                    match (place % 2 == 0).then(|| rows - 1 - place / 2) {
                         Some(row) => {
                             assert_eq!(bits(found), bits(&out[row * channels..][..channels]));
                             let expected = maxima_of(found, 1, channels);
@@ -436,7 +454,8 @@ mod tests {
                 let weights = Int8Weights::pack(channels, 2, &vec![3; 2 * channels], &scales);
                 let weights = weights.unwrap();
                 let (mut out, mut maxima) = (vec![0.0; 2 * channels], [0.0; 2]);
-                gemm_int8_with_maxima(&context, &x, &weights, &[0, 1], &mut out, &mut maxima);
+                let mut places: Vec<_> = rows_of(&mut out, &mut maxima).collect();
+                gemm_int8_with_maxima(&context, &x, &weights, &mut places);
                 let expected = maxima_of(&out, 2, channels);
                 assert_eq!(bits(&maxima), bits(&expected), "{isa} {channel} {odd}");
             }
@@ -444,13 +463,14 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "places of rows")]
-    fn two_rows_of_one_place_are_refused() {
+    #[should_panic(expected = "columns of a row")]
+    fn rows_of_another_width_are_refused() {
         let context = Context::new(Isa::scalar(), 1).unwrap();
         let mut x = QuantizedRows::new();
-        x.quantize(&context, &[1.0, 2.0], 2, 1).unwrap();
-        let weights = Int8Weights::pack(1, 1, &[1], &[1.0]).unwrap();
-        gemm_int8_with_maxima(&context, &x, &weights, &[1, 1], &mut [0.0; 3], &mut [0.0; 3]);
+        x.quantize(&context, &[1.0], 1, 1).unwrap();
+        let weights = Int8Weights::pack(2, 1, &[1, 1], &[1.0, 1.0]).unwrap();
+        let mut place = RowWithMaximum { values: &mut [0.0; 1], maximum: &mut 0.0 };
+        gemm_int8_with_maxima(&context, &x, &weights, std::slice::from_mut(&mut place));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub use error::KernelError;
 pub use float::{F32Weights, gemm_f32};
 pub use hadamard::hadamard_64;
 pub use int4::{Int4Weights, QuantizedBlocks, gemm_int4, gemm_int4_add};
-pub use int8::{Int8Weights, gemm_int8, gemm_int8_add, gemm_int8_with_maxima};
+pub use int8::{Int8Weights, RowWithMaximum, gemm_int8, gemm_int8_add, gemm_int8_with_maxima};
 pub use isa::Isa;
 pub use kv_cache::{KvCache, KvLane, KvSlot};
 pub use peak::peak_multiply_adds;

@@ -4,45 +4,51 @@ use std::marker::PhantomData;
 
 /// A borrowed `[rows][columns]` matrix that hands out row segments through a shared reference.
 pub(super) struct SharedMatrix<'a> {
-    start: *mut f32,
-    rows: usize,
+    rows: Rows,
     columns: usize,
-    /// The row of the matrix that each row of a product goes to; itself where there are none.
-    places: Option<&'a [usize]>,
     borrow: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the pointer is only used through `segment`, whose callers promise disjoint segments.
+/// Where rows begin.
+enum Rows {
+    /// One after the other.
+    Neighbours { start: *mut f32, count: usize },
+    /// Each somewhere.
+    Apart(Vec<*mut f32>),
+}
+
+// SAFETY: the pointers are only used through `segment`, whose callers promise disjoint segments.
 unsafe impl Sync for SharedMatrix<'_> {}
-// SAFETY: it stands for a unique borrow of plain numbers, which may move to another thread.
+// SAFETY: it stands for unique borrows of plain numbers, which may move to another thread.
 unsafe impl Send for SharedMatrix<'_> {}
 
 impl<'a> SharedMatrix<'a> {
     /// Borrows `[values.len() / columns][columns]`.
     pub(super) fn new(values: &'a mut [f32], columns: usize) -> Self {
-        let rows = values.len().checked_div(columns).unwrap_or(0);
-        Self { start: values.as_mut_ptr(), rows, columns, places: None, borrow: PhantomData }
+        let count = values.len().checked_div(columns).unwrap_or(0);
+        let rows = Rows::Neighbours { start: values.as_mut_ptr(), count };
+        Self { rows, columns, borrow: PhantomData }
     }
 
-    /// The same for a product whose row `i` goes to row `places[i]`.
+    /// The same of rows that may be anywhere.
     ///
     /// # Panics
-    /// If two rows have one place.
-    pub(super) fn with_places(values: &'a mut [f32], columns: usize, places: &'a [usize]) -> Self {
-        let mut sorted = places.to_vec();
-        sorted.sort_unstable();
-        assert!(sorted.is_sorted_by(|one, next| one < next), "places of rows: two have one");
-        Self { places: Some(places), ..Self::new(values, columns) }
+    /// If one does not have so many columns.
+    pub(super) fn of_rows(rows: impl Iterator<Item = &'a mut [f32]>, columns: usize) -> Self {
+        let start = |row: &'a mut [f32]| {
+            assert_eq!(row.len(), columns, "columns of a row");
+            row.as_mut_ptr()
+        };
+        Self { rows: Rows::Apart(rows.map(start).collect()), columns, borrow: PhantomData }
     }
 
     /// The address of a column of a row, which may be none of the matrix.
     pub(super) fn address(&self, row: usize, column: usize) -> *const u8 {
-        let row = self.place(row);
-        self.start.wrapping_add(row.wrapping_mul(self.columns).wrapping_add(column)).cast()
-    }
-
-    fn place(&self, row: usize) -> usize {
-        self.places.map_or(row, |places| places[row])
+        let start = match &self.rows {
+            Rows::Neighbours { start, .. } => start.wrapping_add(row.wrapping_mul(self.columns)),
+            Rows::Apart(starts) => starts.get(row).copied().unwrap_or(std::ptr::null_mut()),
+        };
+        start.wrapping_add(column).cast()
     }
 
     /// Columns `column` to `column + length` of a row.
@@ -52,11 +58,16 @@ impl<'a> SharedMatrix<'a> {
     #[inline]
     #[allow(clippy::mut_from_ref)]
     pub(super) unsafe fn segment(&self, row: usize, column: usize, length: usize) -> &mut [f32] {
-        let row = self.place(row);
-        assert!(row < self.rows && column <= self.columns && length <= self.columns - column);
-        // SAFETY: in bounds by the assertion, unique by the caller's promise.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.start.add(row * self.columns + column), length)
-        }
+        assert!(column <= self.columns && length <= self.columns - column);
+        let start = match &self.rows {
+            Rows::Neighbours { start, count } => {
+                assert!(row < *count);
+                // SAFETY: in bounds by the assertion.
+                unsafe { start.add(row * self.columns) }
+            }
+            Rows::Apart(starts) => starts[row],
+        };
+        // SAFETY: in bounds by the assertions, unique by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(start.add(column), length) }
     }
 }
