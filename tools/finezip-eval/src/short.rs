@@ -11,12 +11,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use finezip_peers::{BROTLI_11, ZSTD_19_LEVEL};
 use serde_json::Value;
 
 use crate::args::ShortArguments;
 use crate::median::median;
 use crate::run::child::{self, Job};
-use crate::run::peers::{ZSTD_LEVEL, brotli_11};
 use crate::run::{cli_path, group};
 use crate::temporary::Temporary;
 use crate::text::three_digits;
@@ -87,7 +87,7 @@ impl Sample {
             self.coded.iter().map(Vec::len).sum(),
             self.each(|line| zstd_bytes(line, &[]))?,
             self.each(|line| zstd_bytes(line, &dictionary))?,
-            self.each(|line| Ok(brotli_11(line)?.len()))?,
+            self.each(|line| Ok(BROTLI_11.compress(line)?.len()))?,
             messages,
             primed_messages,
             ours.records(&self.coded, &[])?,
@@ -121,7 +121,7 @@ impl Sample {
             directory: Some(samples),
             ..Job::new("zstd")
                 .arguments(["--train", "-q"])
-                .argument(format!("-{ZSTD_LEVEL}"))
+                .argument(format!("-{ZSTD_19_LEVEL}"))
                 .arguments(["--maxdict", &bytes.to_string()])
                 .arguments(["-o", "../dictionary", "--filelist", "list"])
         };
@@ -145,7 +145,7 @@ impl Sample {
 }
 
 fn zstd_bytes(line: &[u8], dictionary: &[u8]) -> Result<usize> {
-    let mut compressor = zstd::bulk::Compressor::with_dictionary(ZSTD_LEVEL, dictionary)?;
+    let mut compressor = zstd::bulk::Compressor::with_dictionary(ZSTD_19_LEVEL, dictionary)?;
     compressor.include_checksum(false)?;
     compressor.include_contentsize(false)?;
     compressor.include_dictid(false)?;
