@@ -1,9 +1,9 @@
 //! A session: the keys and values of several lanes, and how far each has come.
 //!
-//! Lanes know nothing of one another. A session's products are shared by all threads; sessions
-//! side by side, opened where there are lanes enough for every thread, each keep to one thread,
-//! which then meets the others once a step instead of several times a layer. The bits are the
-//! same.
+//! Lanes know nothing of one another. All threads share a session's calls, their blocks or, where
+//! rows are few, each product ([`call`]); sessions side by side, opened where there are lanes enough
+//! for every thread, each keep to one thread, which then meets the others once a step. The bits are
+//! the same.
 
 use std::ops::Range;
 

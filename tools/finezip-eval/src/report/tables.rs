@@ -67,7 +67,12 @@ pub(crate) fn is_by_its_coder(line: &Line) -> bool {
 
 /// The method with its mark.
 pub(crate) fn label(line: &Line) -> String {
-    let mut label = line.method.label();
+    label_among(line, &[])
+}
+
+/// The method with its mark, told from those of other lines.
+fn label_among(line: &Line, others: &[&Line]) -> String {
+    let mut label = line.method.label_among(others.iter().map(|other| &other.method));
     if !is_by_its_coder(line) {
         label.push(NOT_ITS_CODER);
     }
@@ -92,7 +97,7 @@ pub(crate) fn of_text(lines: &[&Line]) -> Table {
         lines.iter().filter_map(|line| Some((*line, line.measures()?))).collect();
     rows.sort_by_key(|(_, measures)| measures.archive_bytes);
     for (line, measures) in rows {
-        let mut row = vec![label(line)];
+        let mut row = vec![label_among(line, lines)];
         row.extend(sizes(line, measures));
         row.extend(times(line, measures));
         row.push(tokens_per_second(measures));
@@ -164,25 +169,23 @@ fn megabytes(measures: &Measures) -> String {
 
 /// Bits a byte of each method that was run on several texts.
 pub(crate) fn of_texts(lines: &[&Line]) -> Option<Table> {
-    let (mut texts, mut methods): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
+    let (mut texts, mut methods): (Vec<&str>, Vec<&Method>) = (Vec::new(), Vec::new());
     let done = || lines.iter().filter(|line| line.measures().is_some());
     for line in done() {
         if !texts.contains(&line.input.name.as_str()) {
             texts.push(&line.input.name);
         }
-        let label = line.method.label();
-        if !methods.contains(&label) {
-            methods.push(label);
+        if !methods.contains(&&line.method) {
+            methods.push(&line.method);
         }
     }
     if texts.len() < 2 {
         return None;
     }
     let mut table = Table::new(&[&["method"][..], &texts].concat());
-    for method in methods {
+    for method in &methods {
         let found = |text: &&str| {
-            let line =
-                done().find(|line| line.input.name == **text && line.method.label() == method)?;
+            let line = done().find(|line| line.input.name == **text && line.method == **method)?;
             let mark = (!is_by_its_coder(line)).then_some(NOT_ITS_CODER);
             let bits = bits_per_byte(line, line.measures()?);
             Some(format!("{bits:.3}{}", mark.map(String::from).unwrap_or_default()))
@@ -190,7 +193,8 @@ pub(crate) fn of_texts(lines: &[&Line]) -> Option<Table> {
         let cells: Vec<Option<String>> = texts.iter().map(found).collect();
         if cells.iter().flatten().count() > 1 {
             let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".into()));
-            table.rows.push(std::iter::once(method).chain(cells).collect());
+            let label = method.label_among(methods.iter().copied());
+            table.rows.push(std::iter::once(label).chain(cells).collect());
         }
     }
     (!table.rows.is_empty()).then_some(table)

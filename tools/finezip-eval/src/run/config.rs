@@ -196,6 +196,19 @@ impl Method {
         }
     }
 
+    /// The label, with the whole paths of model and adapter where another method has the same without.
+    pub(crate) fn label_among<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> String {
+        let label = self.label();
+        let is_double = |other: &Self| other != self && other.label() == label;
+        match self.configuration().filter(|_| others.into_iter().any(is_double)) {
+            Some(Finezip { model, adapter: Some(adapter), .. }) => {
+                format!("{label} ({model}, {adapter})")
+            }
+            Some(Finezip { model, .. }) => format!("{label} ({model})"),
+            None => label,
+        }
+    }
+
     /// The model that it needs, by name or path, if there is one.
     pub(crate) fn model(&self) -> Option<&str> {
         match self {
@@ -298,5 +311,15 @@ mod tests {
             ..Finezip::default()
         };
         assert_eq!(finezip.label(), "finezip base.gguf + law candle batch 8");
+        let of =
+            |model: &str| Method::Finezip(Finezip { model: model.into(), ..Finezip::default() });
+        let all = [of("/a/base.gguf"), of("/b/base.gguf"), of("/a/other.gguf")];
+        let labels = all.each_ref().map(|method| method.label_among(&all));
+        let expected = [
+            "finezip base.gguf (/a/base.gguf)",
+            "finezip base.gguf (/b/base.gguf)",
+            "finezip other.gguf",
+        ];
+        assert_eq!(labels, expected);
     }
 }

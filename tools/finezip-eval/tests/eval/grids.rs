@@ -160,7 +160,7 @@ fn measures_are_plausible(lines: &[Value]) {
 }
 
 #[test]
-fn one_command_fetches_runs_and_reports() {
+fn one_command_runs_a_grid_whose_texts_are_there_and_reports() {
     let sandbox = prepared();
     let before = "# By hand\n\nKept.\n\n<!-- finezip-eval report: begin -->\nOld.\n\
         <!-- finezip-eval report: end -->\n\nAlso kept.\n";
