@@ -175,7 +175,7 @@ pub(crate) fn of_texts(lines: &[&Line]) -> Option<Table> {
         if !texts.contains(&line.input.name.as_str()) {
             texts.push(&line.input.name);
         }
-        if !methods.contains(&&line.method) {
+        if !methods.iter().any(|method| method.is_told_as(&line.method)) {
             methods.push(&line.method);
         }
     }
@@ -185,7 +185,8 @@ pub(crate) fn of_texts(lines: &[&Line]) -> Option<Table> {
     let mut table = Table::new(&[&["method"][..], &texts].concat());
     for method in &methods {
         let found = |text: &&str| {
-            let line = done().find(|line| line.input.name == **text && line.method == **method)?;
+            let line =
+                done().find(|line| line.input.name == **text && line.method.is_told_as(method))?;
             let mark = (!is_by_its_coder(line)).then_some(NOT_ITS_CODER);
             let bits = bits_per_byte(line, line.measures()?);
             Some(format!("{bits:.3}{}", mark.map(String::from).unwrap_or_default()))

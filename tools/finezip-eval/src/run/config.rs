@@ -199,7 +199,7 @@ impl Method {
     /// The label, with the whole paths of model and adapter where another method has the same without.
     pub(crate) fn label_among<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> String {
         let label = self.label();
-        let is_double = |other: &Self| other != self && other.label() == label;
+        let is_double = |other: &Self| other.label() == label && other.places() != self.places();
         match self.configuration().filter(|_| others.into_iter().any(is_double)) {
             Some(Finezip { model, adapter: Some(adapter), .. }) => {
                 format!("{label} ({model}, {adapter})")
@@ -207,6 +207,16 @@ impl Method {
             Some(Finezip { model, .. }) => format!("{label} ({model})"),
             None => label,
         }
+    }
+
+    /// Names or paths of model and adapter.
+    fn places(&self) -> Option<(&String, Option<&String>)> {
+        self.configuration().map(|finezip| (&finezip.model, finezip.adapter.as_ref()))
+    }
+
+    /// Whether a table says the same of both.
+    pub(crate) fn is_told_as(&self, other: &Self) -> bool {
+        self.label() == other.label() && self.places() == other.places()
     }
 
     /// The model that it needs, by name or path, if there is one.
@@ -321,5 +331,13 @@ mod tests {
             "finezip other.gguf",
         ];
         assert_eq!(labels, expected);
+        // The engine is the one that is meant where none is named.
+        let named = Method::Finezip(Finezip {
+            model: "/a/base.gguf".into(),
+            engine: Some("exact".into()),
+            ..Finezip::default()
+        });
+        assert!(named.is_told_as(&all[0]) && !named.is_told_as(&all[1]));
+        assert_eq!(named.label_among([&all[0], &all[2]]), "finezip base.gguf");
     }
 }
