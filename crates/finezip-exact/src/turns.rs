@@ -71,11 +71,14 @@ impl Passage<'_, '_> {
     /// Waits for the block's turn in the next layer, and ends it with `work`.
     pub(crate) fn pass<R>(&mut self, work: impl FnOnce(&mut KvStore) -> R) -> R {
         let layer = &self.turns.layers[self.layer];
-        let turn = layer.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = layer.passed.wait_while(turn, |turn| turn.block != self.block);
-        let mut turn = Ended { layer, turn: turn.unwrap_or_else(PoisonError::into_inner) };
+        let mut turn = layer.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not `wait_while`: where a turn has ended by a panic, it returns at any wake.
+        while turn.block != self.block {
+            turn = layer.passed.wait(turn).unwrap_or_else(PoisonError::into_inner);
+        }
         self.layer += 1;
-        work(turn.turn.store)
+        let mut ended = Ended { layer, turn };
+        work(ended.turn.store)
     }
 }
 
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn blocks_pass_each_layer_in_their_order_and_none_waits_for_one_that_ended() {
-        const BLOCKS: usize = 40;
+        const BLOCKS: usize = 400;
         let checkpoint = SeededModel { layers: 5, ..SeededModel::default() }.checkpoint().unwrap();
         let options = ExactOptions { threads: 1, ..ExactOptions::default() };
         let model = crate::ExactModel::open(&checkpoint, options).unwrap();
@@ -153,7 +156,7 @@ mod tests {
                 }
             }
         };
-        thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(work))));
+        thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(work))));
         for (layer, found) in passed.into_inner().unwrap().into_iter().enumerate() {
             let passes = |block: &usize| match layer {
                 0 | 1 => true,
