@@ -98,7 +98,7 @@ fn kernels(criterion: &mut Criterion) {
 
 fn gemms(criterion: &mut Criterion, table: &mut Table, context: &Context) {
     let isa = context.isa();
-    for rows in [1, 8, 64, 512] {
+    for rows in [1, 8, 64, 128, 512] {
         for (name, channels, depth) in SHAPES {
             if rows == 512 && name == "head" {
                 continue;
@@ -118,7 +118,7 @@ fn gemms(criterion: &mut Criterion, table: &mut Table, context: &Context) {
     let mut head = weights(SHAPES[4].1, SHAPES[4].2);
     Int8Weights::gather(layers.iter_mut().flatten().chain([&mut head]));
     let work = 30 * SHAPES[..4].iter().map(|s| s.1 * s.2).sum::<usize>() + 49_152 * 576;
-    for rows in [1, 2, 4, 8, 16, 64] {
+    for rows in [1, 2, 4, 8, 16, 64, 128] {
         let mut narrow = QuantizedRows::new();
         let mut wide = QuantizedRows::new();
         narrow.quantize(context, &values(rows * 576), rows, 576).expect("a valid shape");

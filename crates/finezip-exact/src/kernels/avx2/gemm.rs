@@ -78,37 +78,46 @@ unsafe fn finish<const ROWS: usize>(
     first: usize,
     panel: usize,
     sums: Sums<ROWS>,
-    mut maxima: Option<&mut Maxima>,
+    maxima: Option<&mut Maxima>,
 ) {
     let channels = job.weights.panel_channels(panel);
-    for (row, sums) in (first..).zip(sums) {
-        if channels.len() < PANEL {
+    if channels.len() < PANEL {
+        for (row, sums) in (first..).zip(sums) {
             // SAFETY: the panel is this task's.
             unsafe { finish_part(job, row, panel, sums) };
-            continue;
         }
-        let surplus = _mm256_set1_epi32(OFFSET.wrapping_mul(job.x.sums()[row]));
-        let scale = _mm256_set1_ps(job.x.scales()[row]);
-        let channel_scales = &job.weights.scales()[channels.clone()];
+        return;
+    }
+    let channel_scales = &job.weights.scales()[channels.clone()];
+    // SAFETY: sixteen scales.
+    let channel_scales = unsafe {
+        let start = channel_scales.as_ptr();
+        [_mm256_loadu_ps(start), _mm256_loadu_ps(start.add(PANEL / 2))]
+    };
+    let row_sums = &job.x.sums()[first..first + ROWS];
+    let row_scales = &job.x.scales()[first..first + ROWS];
+    let mut maxima = maxima.map(|maxima| maxima[first..first + ROWS].iter_mut());
+    for (index, sums) in sums.into_iter().enumerate() {
+        let surplus = _mm256_set1_epi32(OFFSET.wrapping_mul(row_sums[index]));
+        let scale = _mm256_set1_ps(row_scales[index]);
         // SAFETY: the panel is this task's, which takes one segment at a time.
-        let out = unsafe { job.out.segment(row, channels.start, PANEL) };
-        let mut largest = _mm256_set1_epi32(i32::MIN);
-        let halves = out.chunks_exact_mut(PANEL / 2).zip(channel_scales.chunks_exact(PANEL / 2));
-        for ((out, channel_scales), sum) in halves.zip(sums) {
-            let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, surplus));
-            // SAFETY: eight values each.
+        let out = unsafe { job.out.segment(first + index, channels.start, PANEL) };
+        let mut products = [_mm256_setzero_ps(); 2];
+        for (half, product) in products.iter_mut().enumerate() {
+            let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[half], surplus));
+            *product = _mm256_mul_ps(_mm256_mul_ps(sum, scale), channel_scales[half]);
+            // SAFETY: sixteen outputs in two halves.
             unsafe {
-                let channel_scales = _mm256_loadu_ps(channel_scales.as_ptr());
-                let mut product = _mm256_mul_ps(_mm256_mul_ps(sum, scale), channel_scales);
+                let out = out.as_mut_ptr().add(half * PANEL / 2);
                 if job.add {
-                    product = _mm256_add_ps(_mm256_loadu_ps(out.as_ptr()), product);
+                    *product = _mm256_add_ps(_mm256_loadu_ps(out), *product);
                 }
-                _mm256_storeu_ps(out.as_mut_ptr(), product);
-                largest = _mm256_max_epi32(largest, keys(product));
+                _mm256_storeu_ps(out, *product);
             }
         }
-        if let Some(maxima) = &mut maxima {
-            let lanes = maxima[row].as_mut_ptr().cast();
+        if let Some(lanes) = maxima.as_mut().and_then(Iterator::next) {
+            let largest = _mm256_max_epi32(keys(products[0]), keys(products[1]));
+            let lanes = lanes.as_mut_ptr().cast();
             // SAFETY: eight lanes.
             unsafe {
                 _mm256_storeu_si256(lanes, _mm256_max_epi32(_mm256_loadu_si256(lanes), largest));

@@ -48,8 +48,11 @@ impl Tile<'_> {
             return sums;
         }
         assert!(self.columns.len() >= (self.groups - 1) * self.step + LINE);
-        let rows: [&[[i32; 2]]; ROWS] =
-            std::array::from_fn(|row| &self.pairs[row * self.stride..][..self.groups]);
+        // A closure of `from_fn` would be called, not inlined.
+        let mut rows = [&self.pairs[..0]; ROWS];
+        for (row, pairs) in rows.iter_mut().enumerate() {
+            *pairs = &self.pairs[row * self.stride..][..self.groups];
+        }
         let mut ahead = self.ahead;
         for group in 0..self.groups {
             prefetch(ahead);
