@@ -36,6 +36,8 @@ struct Tally {
 /// Tries everything on every specimen, or on that of one name, and `samples` cases through the
 /// command.
 pub(crate) fn run(samples: usize, seed: u64, only: Option<&str>) -> Result<()> {
+    // Before the work that takes long.
+    let binaries = Binaries::find()?;
     let specimens = specimens()?;
     let mut random = Random::new(seed);
     println!("{:<16} {:>7} {:>8} {:>8}", "archive", "bytes", "cases", "found");
@@ -67,7 +69,7 @@ pub(crate) fn run(samples: usize, seed: u64, only: Option<&str>) -> Result<()> {
         kept.extend(keep.kept.into_iter().map(|damaged| (number, damaged)));
     }
     println!("{all} cases of damage, all of them found, no wrong byte given out");
-    let tried = through_the_command(&specimens, &whole, &kept)?;
+    let tried = through_the_command(&binaries, &specimens, &whole, &kept)?;
     println!("{tried} of them through finezip-cli: exit code 3 each, no file left");
     Ok(())
 }
@@ -248,11 +250,11 @@ fn frame_texts(specimen: &Specimen) -> Result<Vec<&[u8]>> {
 
 /// The same through the real command.
 fn through_the_command(
+    binaries: &Binaries,
     specimens: &[Specimen],
     whole: &Whole<'_>,
     cases: &[(usize, Vec<u8>)],
 ) -> Result<usize> {
-    let binaries = Binaries::find()?;
     let folder = Folder::new()?;
     folder.write("small.gguf", specimens[0].model_file())?;
     let mut tried = 0;
